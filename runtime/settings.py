@@ -1,0 +1,116 @@
+"""Every setting, its default for a laptop, and the environment variable that changes it.
+
+Order of precedence: environment, then the YAML file named by `AGENTIC_CONFIG`, then the defaults here. The names of the
+deployment document (`DATABASE_URL`, `API_PORT`, `SECRET_KEY`, …) are plain; the others start with `AGENTIC_`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+
+def _named(*names: str) -> Any:
+    """A field read from these variables (the first one wins) or from its own name in the file."""
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """The configuration of one process. Unknown keys in the file are errors."""
+
+    model_config = SettingsConfigDict(env_prefix="AGENTIC_", extra="forbid", populate_by_name=True, frozen=True, use_attribute_docstrings=True)
+
+    home: Path = Path(".agentic")
+    """Where the embedded default keeps its database, artifacts, key and process files."""
+    database_url: str | None = Field(default=None, validation_alias=_named("DATABASE_URL", "database_url"))
+    """`sqlite:///path` or `postgresql+asyncpg://…`; a file in `home` when absent."""
+    database_password_file: Path | None = None
+    """A file whose text is the database password, so that the URL need not carry it."""
+    durability: Literal["full", "relaxed"] = "full"
+    """`relaxed` lets a power loss take the last commits (SQLite synchronous=NORMAL); /health shows it."""
+
+    artifacts_storage: Literal["local", "s3"] = Field(default="local", validation_alias=_named("ARTIFACTS_STORAGE", "artifacts_storage"))
+    artifacts_path: Path | None = Field(default=None, validation_alias=_named("ARTIFACTS_PATH", "artifacts_path"))
+    s3_bucket: str | None = Field(default=None, validation_alias=_named("S3_BUCKET", "s3_bucket"))
+    s3_endpoint: str | None = None
+
+    api_host: str = Field(default="127.0.0.1", validation_alias=_named("API_HOST", "api_host"))
+    api_port: Annotated[int, Field(ge=1, le=65535)] = Field(default=8000, validation_alias=_named("API_PORT", "api_port"))
+    api_replicas: Annotated[int, Field(ge=1)] = 1
+    allowed_hosts: list[str] = ["localhost", "127.0.0.1", "[::1]"]
+    """Values of the Host header that are answered; `*` answers all."""
+    cors_origins: list[str] = []
+    docs_public: bool = True
+    """Whether /docs and /openapi.json need no key."""
+    secret_key: SecretStr | None = Field(default=None, validation_alias=_named("SECRET_KEY", "secret_key"))
+
+    run_mode: Literal["live", "simulated"] = "simulated"
+    """The mode of runs that do not say: `simulated` needs no model, no key and no network."""
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias=_named("OPENAI_API_KEY", "openai_api_key"))
+    openai_base_url: str | None = Field(default=None, validation_alias=_named("OPENAI_BASE_URL", "openai_base_url"))
+    python_modules: list[str] = ["examples", "bench"]
+    """Modules (and what is below them) that `python` steps and tools may call. Everything else is refused."""
+    outbound_allow: list[str] = []
+    """`host`, `host:port`, or CIDR that http steps may reach although it is not a public address."""
+
+    lease_ms: Annotated[int, Field(ge=200)] = 3000
+    """How long an owner may be silent before others take its runs."""
+    runs_per_actor: Annotated[int, Field(ge=1)] = 1000
+    workflow_actors_min: Annotated[int, Field(ge=1)] = 1
+    workflow_actors_max: int | None = None
+    """Bounded by memory when absent."""
+    agent_actors_min: Annotated[int, Field(ge=1)] = 1
+    agent_actors_max: int | None = None
+    steps_per_agent_actor: Annotated[int, Field(ge=1)] = 10_000
+    passivate_after_ms: int = 5000
+    """A run that waits longer than this gives its place in memory up."""
+    drain_ms: int = 30_000
+
+    max_definition_bytes: int = 2**20
+    max_input_bytes: int = 10 * 2**20
+    max_output_bytes: int = 64 * 2**20
+    """Of one step; larger outputs fail it with `output_too_large`."""
+    max_queued_runs: int = 100_000
+    """Beyond this many runs that have not ended, new ones are refused with 429."""
+    idempotency_hours: Annotated[int, Field(ge=24)] = 48
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and 0 < len(value.get_secret_value()) < 32:
+            raise ValueError("SECRET_KEY must have at least 32 characters")
+        return value if value and value.get_secret_value() else None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        import os
+
+        file = os.environ.get("AGENTIC_CONFIG")
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=file)) if file else sources
+
+    @property
+    def database(self) -> str:
+        """The URL to connect to, password included; the only place where it is put together."""
+        if self.database_url is None:
+            return f"sqlite:///{(self.home / 'db' / 'workflows.db').absolute()}"
+        if self.database_password_file is None:
+            return self.database_url
+        scheme, rest = self.database_url.split("://", 1)
+        user, at, host = rest.partition("@")
+        return f"{scheme}://{user}:{self.database_password_file.read_text().strip()}{at}{host}"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of the local artifact store."""
+        return (self.artifacts_path or self.home / "artifacts").absolute()

@@ -1,0 +1,95 @@
+"""The seam between the host, which owns runs, and whatever carries steps out: a Ray actor pool, Ray tasks, or this process."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One element of a map to work on."""
+
+    index: int
+    attempt: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StepCall:
+    """One step to carry out, or a batch of items of one map. Plain JSON values only: it crosses process borders.
+
+    The executor renders the step's templates itself (the owner's process stays lean): `scope` holds every name the step's
+    templates use (`inputs.topic`, `steps.notes.output`, …) except `item` and `index`, which each Item brings.
+    """
+
+    run_id: str
+    epoch: int
+    workflow: str
+    definition: str
+    """Content hash of the definition; with `step` the key of the executor's cache of compiled templates."""
+    step: str
+    """The step's id in the definition."""
+    kind: str
+    spec: dict[str, Any]
+    """The step as JSON (`Step.model_dump(mode="json", by_alias=True, exclude_unset=True)`)."""
+    scope: dict[str, Any]
+    attempt: int
+    iteration: int | None = None
+    items: tuple[Item, ...] | None = None
+    """The batch, when the step is a map; None otherwise."""
+    timeout_ms: int | None = None
+    """Of one attempt of one item."""
+    mode: str = "live"
+    """`live` or `simulated`."""
+    model: str | None = None
+    """The workflow's default model."""
+    traceparent: str | None = None
+    tenant: str = "default"
+    calls: tuple[dict[str, Any], ...] = ()
+    """Bodies of `call.finished` events this step already has: replayed, not paid again."""
+
+    @property
+    def step_key(self) -> str:
+        """The step's path within the run: `poll#3` in a loop."""
+        return self.step if self.iteration is None else f"{self.step}#{self.iteration}"
+
+    @property
+    def title(self) -> str:
+        """What the Ray dashboard shows: `workflow/run/step`, with the range of items for a batch."""
+        suffix = f"[{self.items[0].index}:{self.items[-1].index + 1}]" if self.items else ""
+        return f"{self.workflow}/{self.run_id}/{self.step_key}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """How one attempt of one step or item ended. `output` is JSON, or a value reference when it is large.
+
+    `error` is `{code, message, retryable, retry_after?, details?}`; exactly one of the two counts, by `error is None`.
+    """
+
+    run_id: str
+    epoch: int
+    step: str
+    attempt: int
+    iteration: int | None = None
+    index: int | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    """Tokens and cost of the attempt, when there were any."""
+
+
+class Executor(Protocol):
+    """Carries steps out. Knows nothing of journals; may lose everything at any time, which the host then notices."""
+
+    async def execute(self, calls: Sequence[StepCall]) -> AsyncIterator[list[StepResult]]:
+        """Carry out calls; yield results in batches as they come, each (call, item) exactly once.
+
+        An executor that dies yields `error.code = "executor_lost"` for what it had in flight.
+        """
+        ...
+        yield []
+
+    async def cancel(self, run_id: str, step: str | None = None) -> None:
+        """Stop what is in flight of this run, or of one of its steps. Idempotent; results of it are then discarded by the host."""
+        ...
