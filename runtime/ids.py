@@ -9,10 +9,18 @@ import uuid
 
 def uuid7(now_ms: int | None = None) -> str:
     """A UUIDv7 as its 36-character string; `now_ms` is milliseconds since the Unix epoch."""
-    timestamp = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    random = int.from_bytes(os.urandom(10))
-    value = (timestamp & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | random & (1 << 62) - 1
-    return str(uuid.UUID(int=value))
+    return _uuid7(time.time_ns() // 1_000_000 if now_ms is None else now_ms, os.urandom(10))
+
+
+def derived_uuid7(now_ms: int, *parts: object) -> str:
+    """A UUIDv7 whose random part is a hash of `parts`: the same question always gets the same id."""
+    return _uuid7(now_ms, hashlib.sha256("\0".join(map(str, parts)).encode()).digest()[:10])
+
+
+def _uuid7(now_ms: int, entropy: bytes) -> str:
+    random = int.from_bytes(entropy)
+    version, variant = 0x7 << 76, 0b10 << 62
+    return str(uuid.UUID(int=(now_ms & 0xFFFF_FFFF_FFFF) << 80 | version | (random >> 68) << 64 | variant | random & (1 << 62) - 1))
 
 
 def is_uuid(text: str) -> bool:

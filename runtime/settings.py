@@ -4,6 +4,7 @@ Order of precedence: environment, then the YAML file named by `AGENTIC_CONFIG`, 
 deployment document (`DATABASE_URL`, `API_PORT`, `SECRET_KEY`, …) are plain; the others start with `AGENTIC_`.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,8 +94,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        import os
-
         file = os.environ.get("AGENTIC_CONFIG")
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=file)) if file else sources

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     RUN_WOKEN = "run.woken"
     RUN_PAUSED = "run.paused"
     RUN_RESUMED = "run.resumed"
+    RUN_FAILING = "run.failing"
+    """The run as a whole has failed (its deadline, a broken invariant) and is being wound up. body: {error}"""
     RUN_CANCELING = "run.canceling"
     """body: {reason?, by?}"""
     RUN_SUCCEEDED = "run.succeeded"
@@ -50,7 +52,7 @@ class Kind(StrEnum):
     ITEMS_FINISHED = "items.finished"
     """body: {done: [[index, output], …], failed: [[index, attempt, error], …], retrying: [[index, attempt, error, due], …]}"""
     ITEMS_REUSED = "items.reused"
-    """Finished items taken over from the run this one was forked from. body: {done: [[index, output], …]}"""
+    """Finished items taken over from the run this one was forked from. body: {done: [[index, output], …], failed?: […]}"""
 
     APPROVAL_REQUESTED = "approval.requested"
     """body: {approval_id, message, form?, show?, expires_at?}"""

@@ -77,18 +77,20 @@ class StepResult:
     error: dict[str, Any] | None = None
     usage: dict[str, Any] = field(default_factory=dict)
     """Tokens and cost of the attempt, when there were any."""
+    artifacts: tuple[dict[str, Any], ...] = ()
+    """Named artifacts the attempt saved, `{name, digest, size, media_type, step}` each; the content is stored already, the host
+    registers the names when it accepts the result."""
 
 
 class Executor(Protocol):
     """Carries steps out. Knows nothing of journals; may lose everything at any time, which the host then notices."""
 
-    async def execute(self, calls: Sequence[StepCall]) -> AsyncIterator[list[StepResult]]:
+    def execute(self, calls: Sequence[StepCall]) -> AsyncIterator[list[StepResult]]:
         """Carry out calls; yield results in batches as they come, each (call, item) exactly once.
 
         An executor that dies yields `error.code = "executor_lost"` for what it had in flight.
         """
         ...
-        yield []
 
     async def cancel(self, run_id: str, step: str | None = None) -> None:
         """Stop what is in flight of this run, or of one of its steps. Idempotent; results of it are then discarded by the host."""

@@ -169,6 +169,8 @@ class Append:
     """Questions to insert, or to settle when `decided_at` is set."""
     messages: tuple[Message, ...] = ()
     """Messages to other runs (a child tells its parent), delivered in the same transaction."""
+    children: tuple[NewRun, ...] = ()
+    """Runs to insert in the same transaction. One whose id is already there was inserted by an earlier try: it is left alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Measured against the budgets of docs/architecture.md: `python -m bench`."""

@@ -1,0 +1,297 @@
+"""`decide`: what follows from a run's state. Runs until nothing more follows, or until a turn's bound is reached.
+
+A step starts when all steps it needs have succeeded (a failure with `on_error: continue` counts as success); it is skipped when
+one of them did not, unless it says `join: any`, which waits for all of them to end and wants one success. A step that a `switch`
+or an `on_error: {goto}` names also waits to be chosen, and is skipped when every router has ended without choosing it.
+"""
+
+from enum import Enum
+from heapq import heappop
+from typing import Any
+
+from runtime.engine.begin import begin, take_signal
+from runtime.engine.events import Kind
+from runtime.engine.finish import end_iteration, error, fail, stop, succeed
+from runtime.engine.items import feed
+from runtime.engine.react import resolve_approval
+from runtime.engine.scope import Scope, Unloaded
+from runtime.engine.state import RunState, StepState
+from runtime.engine.states import RunStatus, StepStatus, WaitingFor
+from runtime.engine.turn import Turn
+from runtime.errors import ExpressionFailed
+
+
+class Readiness(Enum):
+    """Whether a pending step may go."""
+
+    WAIT = "wait"
+    START = "start"
+    SKIP = "skip"
+
+
+def decide(turn: Turn, patience_ms: int) -> None:
+    """Write every event that follows from the state, then say when to look again.
+
+    A run that has nothing in flight and nothing due within `patience_ms` is released.
+    """
+    state = turn.state
+    if state.status is RunStatus.QUEUED:
+        turn.emit(Kind.RUN_STARTED)
+    if state.status is not RunStatus.PAUSED:
+        _ring_alarms(turn)
+        while _step_forward(turn):
+            _ring_alarms(turn)
+            turn.more = turn.more or turn.full
+    if not state.ended and not turn.more and not turn.loads:
+        _rest(turn, patience_ms)
+
+
+def _step_forward(turn: Turn) -> bool:
+    """Do the next thing that follows; False when there is none, or the turn has to stop here."""
+    state = turn.state
+    if state.ended or turn.loads or turn.more:
+        return False
+    if stopping(state) and not state.finishing:
+        _stop_main(turn)
+    elif state.frontier:
+        _look_at(turn, next(iter(state.frontier)))
+        return True
+    return _next_phase(turn)
+
+
+# --- one step --------------------------------------------------------------------------------------------------------
+
+
+def _look_at(turn: Turn, name: str) -> None:
+    turn.state.frontier.pop(name, None)
+    turn.loading(name, lambda: _examine(turn, name))
+
+
+def _examine(turn: Turn, name: str) -> None:
+    """Do what this step is ready for. Raises Unloaded."""
+    step = turn.state.steps[name]
+    if step.status is StepStatus.PENDING:
+        _examine_pending(turn, name)
+    elif step.status is StepStatus.RUNNING:
+        if step.items is not None:
+            feed(turn, name)
+        elif step.attempt == 0 and end_iteration(turn, name):
+            begin(turn, name, iteration=(step.iteration or 0) + 1, attempt=1)
+    elif step.status is StepStatus.RETRYING and _due(turn, step):
+        begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1)
+    elif step.status is StepStatus.WAITING:
+        if (step.waiting or {}).get("for") == "signal":
+            take_signal(turn, name)
+        if step.status is StepStatus.WAITING and _due(turn, step):
+            _expire(turn, name)
+
+
+def _examine_pending(turn: Turn, name: str) -> None:
+    planned, _step = turn.step(name)
+    readiness, reason = _readiness(turn.state, name)
+    if readiness is Readiness.SKIP:
+        turn.emit(Kind.STEP_SKIPPED, name, body={"reason": reason})
+    elif readiness is Readiness.START:
+        try:
+            if planned.when is not None and planned.when.evaluate(turn.scope(name)) is not True:
+                turn.emit(Kind.STEP_SKIPPED, name, body={"reason": "its condition is not true"})
+                return
+        except ExpressionFailed as failure:
+            fail(turn, name, error("expression_failed", str(failure)))
+            return
+        begin(turn, name, iteration=None if planned.step.loop is None else 0, attempt=1)
+
+
+def _due(turn: Turn, step: StepState) -> bool:
+    return step.due is not None and step.due <= turn.now
+
+
+def _expire(turn: Turn, name: str) -> None:
+    """The time a waiting step was given is over."""
+    planned, step = turn.step(name)
+    waiting = step.waiting or {}
+    if waiting.get("next"):
+        begin(turn, name, iteration=(step.iteration or 0) + 1, attempt=1)
+    elif waiting["for"] == "timer":
+        succeed(turn, name, {"due": waiting["due"]})
+    elif waiting["for"] == "approval" and planned.step.approval is not None:
+        if planned.step.approval.on_expiry == "fail":
+            fail(turn, name, error("expired", "nobody decided in time"))
+        else:
+            answer = {"approval_id": waiting["approval_id"], "approved": planned.step.approval.on_expiry == "approve", "by": "expiry"}
+            resolve_approval(turn, name, answer)
+    else:
+        fail(turn, name, error("expired", "nothing came in time"))
+
+
+# --- readiness -------------------------------------------------------------------------------------------------------
+
+
+def _readiness(state: RunState, name: str) -> tuple[Readiness, str]:
+    planned = state.plan.steps[name]
+    routed = _routed(state, name, planned.routers)
+    if routed is not Readiness.START:
+        return routed, "no step chose it"
+    return (_joined_any if planned.step.join == "any" else _joined_all)(state, planned.needs)
+
+
+def _routed(state: RunState, name: str, routers: tuple[str, ...]) -> Readiness:
+    waiting = False
+    for router in routers:
+        step = state.steps[router]
+        if not step.status.ended:
+            waiting = True
+        elif _chose(state, router, step, name):
+            return Readiness.START
+    if not routers:
+        return Readiness.START
+    return Readiness.WAIT if waiting else Readiness.SKIP
+
+
+def _chose(state: RunState, router: str, step: StepState, target: str) -> bool:
+    """Whether the switch took this branch, or the failed step sends its failure here."""
+    on_error = state.plan.steps[router].step.on_error
+    if step.status is StepStatus.FAILED:
+        return not isinstance(on_error, str) and on_error.goto == target
+    return step.status is StepStatus.SUCCEEDED and bool(state.plan.steps[router].cases) and step.output == target
+
+
+def _joined_all(state: RunState, needs: tuple[str, ...]) -> tuple[Readiness, str]:
+    waiting = False
+    for need in needs:
+        if not state.steps[need].status.ended:
+            waiting = True
+        elif not _satisfied(state, need):
+            return Readiness.SKIP, f"{need} was {state.steps[need].status}"
+    return (Readiness.WAIT if waiting else Readiness.START), ""
+
+
+def _joined_any(state: RunState, needs: tuple[str, ...]) -> tuple[Readiness, str]:
+    if any(not state.steps[need].status.ended for need in needs):
+        return Readiness.WAIT, ""
+    if not needs or any(_satisfied(state, need) for need in needs):
+        return Readiness.START, ""
+    return Readiness.SKIP, "none of the steps it needs succeeded"
+
+
+def _satisfied(state: RunState, need: str) -> bool:
+    step = state.steps[need]
+    return step.status is StepStatus.SUCCEEDED or (step.status is StepStatus.FAILED and state.plan.steps[need].step.on_error == "continue")
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+def _ring_alarms(turn: Turn) -> None:
+    """Look at what has become due: retries, timers and expiries through the frontier, deadlines at once."""
+    state = turn.state
+    while state.alarms and state.alarms[0][0] <= turn.now and not state.ended:
+        _, name = heappop(state.alarms)
+        if not name:
+            if state.error is None and not state.canceling:
+                turn.emit(Kind.RUN_FAILING, body={"error": error("deadline", "the run did not end before its deadline")})
+        elif not state.steps[name].status.ended and state.steps[name].status is not StepStatus.PENDING:
+            if _overdue(turn, name):
+                fail(turn, name, error("deadline", "the step did not end before its deadline"))
+            else:
+                state.frontier[name] = None
+
+
+def _overdue(turn: Turn, name: str) -> bool:
+    planned, step = turn.step(name)
+    deadline = planned.step.deadline
+    return deadline is not None and step.started_at is not None and turn.now >= step.started_at + deadline
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def stopping(state: RunState) -> bool:
+    """Whether the run can no longer succeed."""
+    return state.canceling or state.error is not None
+
+
+def _stop_main(turn: Turn) -> None:
+    """The run will not succeed any more: end what is going on, start nothing new but `finally`."""
+    state = turn.state
+    state.frontier.clear()
+    for name in list(state.active):
+        if not state.plan.steps[name].final:
+            stop(turn, name)
+            turn.emit(Kind.STEP_CANCELED, name)
+    state.frontier.clear()
+
+
+def _next_phase(turn: Turn) -> bool:
+    """From the main steps to `finally`, from there to the end. False when neither follows yet."""
+    state = turn.state
+    if not state.finishing:
+        main_active = any(not state.plan.steps[name].final for name in state.active)
+        if main_active or (state.open_main and not stopping(state)):
+            return False
+        state.finishing = True
+        state.frontier.update(dict.fromkeys(name for name in state.plan.final if state.steps[name].status is StepStatus.PENDING))
+        return True
+    if state.open_final:
+        return False
+    _end(turn)
+    return True
+
+
+def _end(turn: Turn) -> None:
+    state = turn.state
+    if state.canceling:
+        turn.emit(Kind.RUN_CANCELED)
+    elif state.error is not None:
+        turn.emit(Kind.RUN_FAILED, body={"error": state.error})
+    else:
+        try:
+            turn.emit(Kind.RUN_SUCCEEDED, body={"output": _outputs(state)})
+        except ExpressionFailed as failure:
+            turn.emit(Kind.RUN_FAILED, body={"error": error("expression_failed", f"outputs: {failure}")})
+        except Unloaded as missing:
+            turn.loads.append(missing.reference)
+
+
+def _outputs(state: RunState) -> dict[str, Any]:
+    plan = state.plan
+    if plan.outputs:
+        scope = Scope(state)
+        return {name: expression.evaluate(scope) for name, expression in plan.outputs.items()}
+    scope = Scope(state)
+    return {name: scope[f"steps.{name}.output"] for name in plan.sinks if state.steps[name].status is StepStatus.SUCCEEDED}
+
+
+def _rest(turn: Turn, patience_ms: int) -> None:
+    """Nothing more follows now: stay in memory for what is in flight or soon due, else give the run up until then."""
+    state = turn.state
+    turn.wake_at = None if state.status is RunStatus.PAUSED else turn.next_alarm()
+    if in_flight(state):
+        return
+    if turn.wake_at is not None and turn.wake_at - turn.now <= patience_ms:
+        return
+    turn.release = True
+    if state.status is RunStatus.RUNNING:
+        turn.emit(Kind.RUN_WAITING, body={"waiting_for": waiting_for(state)})
+
+
+def in_flight(state: RunState) -> bool:
+    """Whether a step, or an item of one, is being carried out by an executor."""
+    return any(_executing(state, name) for name in state.active)
+
+
+def _executing(state: RunState, name: str) -> bool:
+    step, planned = state.steps[name], state.plan.steps[name]
+    return step.status is StepStatus.RUNNING and planned.remote and (step.items is None or bool(step.items.running))
+
+
+def waiting_for(state: RunState) -> str:
+    """What the run waits for; of several things the one a person can do most about."""
+    found = {"retry" if state.steps[name].status is StepStatus.RETRYING else _reason(state.steps[name]) for name in state.active}
+    return next((reason.value for reason in WaitingFor if reason.value in found), WaitingFor.TIMER.value)
+
+
+def _reason(step: StepState) -> str:
+    if step.items is not None:
+        return "child" if step.items.running else "retry"
+    return str((step.waiting or {}).get("for", "timer"))

@@ -1,0 +1,103 @@
+"""How an attempt's outcome becomes the step's: success, next iteration, retry, failure."""
+
+from typing import Any
+
+from runtime.engine.commands import CancelChild, StopStep
+from runtime.engine.events import Kind
+from runtime.engine.retry import CRASH_CODES, retry_at
+from runtime.engine.state import step_key
+from runtime.engine.states import StepStatus
+from runtime.engine.turn import Turn
+from runtime.errors import ExpressionFailed
+from runtime.ids import derived_uuid7
+
+
+def error(code: str, message: str, *, retryable: bool = False, **details: Any) -> dict[str, Any]:
+    """An error as the journal and the API show it."""
+    return {"code": code, "message": message, "retryable": retryable, **({"details": details} if details else {})}
+
+
+def succeed(turn: Turn, name: str, output: Any, *, iteration: int | None = None, **extra: Any) -> None:
+    """The current attempt has a result. In a loop that ends an iteration; `end_iteration` then says whether also the step.
+
+    `iteration` is for steps that never were under way (a `set`), whose state therefore still shows the iteration before.
+    """
+    planned, step = turn.step(name)
+    if planned.step.loop is None:
+        turn.emit(Kind.STEP_SUCCEEDED, name, attempt=step.attempt or None, body={"output": output, **extra})
+    else:
+        turn.emit(Kind.STEP_ITERATED, name, body={"iteration": iteration or step.iteration or 0, "output": output, **extra})
+
+
+def end_iteration(turn: Turn, name: str) -> bool:
+    """After an iteration: end the step, or pause before the next iteration. True when the next one may begin now. Raises Unloaded."""
+    planned, step = turn.step(name)
+    loop, iteration = planned.step.loop, step.iteration or 0
+    if loop is None:
+        return True
+    try:
+        scope = turn.scope(name, output=step.output, iteration=iteration)
+        done = planned.until is not None and planned.until.evaluate(scope) is True
+    except ExpressionFailed as failure:
+        fail(turn, name, error("expression_failed", str(failure)))
+        return False
+    last = iteration + 1 >= loop.max_iterations
+    if done or (last and (planned.until is None or loop.on_limit == "succeed")):
+        turn.emit(Kind.STEP_SUCCEEDED, name, body={"output": step.output})
+    elif last:
+        fail(turn, name, error("loop_limit", f"the condition was not met within {loop.max_iterations} iterations"))
+    elif loop.delay:
+        turn.emit(Kind.STEP_WAITING, name, attempt=0, body={"for": "timer", "due": turn.now + loop.delay, "next": True})
+    else:
+        return True
+    return False
+
+
+def attempt_failed(turn: Turn, name: str, failure: dict[str, Any]) -> None:
+    """The current attempt failed: repeat it later, ask a person, or fail the step."""
+    planned, step = turn.step(name)
+    if failure.get("code") in CRASH_CODES and planned.on_crash != "retry":
+        unknown(turn, name, failure)
+        return
+    key = step_key(name, step.iteration)
+    due = retry_at(planned.retry, step.attempt, failure, now=turn.now, seed=turn.state.seed, key=key)
+    deadline = planned.step.deadline
+    if due is None or (deadline is not None and due >= (step.started_at or turn.now) + deadline):
+        fail(turn, name, failure)
+    else:
+        turn.emit(Kind.STEP_RETRYING, key, attempt=step.attempt, body={"error": failure, "due": due})
+
+
+def unknown(turn: Turn, name: str, failure: dict[str, Any]) -> None:
+    """Nobody knows whether this attempt had its effect, and the author does not want it repeated blindly."""
+    planned, step = turn.step(name)
+    if planned.on_crash == "ask":
+        turn.emit(Kind.STEP_WAITING, step_key(name, step.iteration), attempt=step.attempt, body={"for": "decision", "error": failure})
+    else:
+        fail(turn, name, error("crashed", "the process carrying this attempt out died; it may have had its effect", attempt=step.attempt))
+
+
+def fail(turn: Turn, name: str, failure: dict[str, Any]) -> None:
+    """The step has failed for good."""
+    stop(turn, name)
+    turn.emit(Kind.STEP_FAILED, name, attempt=turn.step(name)[1].attempt or None, body={"error": failure})
+
+
+def stop(turn: Turn, name: str) -> None:
+    """End what the step has going on: its process, its child runs, its open question."""
+    planned, step = turn.step(name)
+    waiting = step.waiting or {}
+    if step.status is StepStatus.RUNNING and planned.remote:
+        turn.commands.append(StopStep(name))
+    if waiting.get("for") == "child":
+        turn.commands.append(CancelChild(waiting["child"]))
+    if waiting.get("for") == "approval":
+        body = {"approval_id": waiting["approval_id"], "approved": False, "by": "canceled", "at": turn.now}
+        turn.emit(Kind.APPROVAL_RESOLVED, name, body=body)
+    if step.items is not None and not planned.remote:
+        turn.commands.extend(CancelChild(child_id(turn, name, None, index, step.items.attempts[index])) for index in sorted(step.items.running))
+
+
+def child_id(turn: Turn, name: str, iteration: int | None, index: int | None, attempt: int) -> str:
+    """The id of the run that carries out this attempt of this step or item, the same whenever it is asked for."""
+    return derived_uuid7(turn.state.created_at, turn.state.run_id, step_key(name, iteration), index, attempt)

@@ -1,0 +1,206 @@
+"""The items of a map: starting them within the concurrency, taking their results, deciding when the map is done."""
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Any, Protocol
+
+from runtime.engine.begin import attempt_timeout, map_values
+from runtime.engine.commands import StartChild, StartItems
+from runtime.engine.events import Kind
+from runtime.engine.finish import child_id, error, fail
+from runtime.engine.retry import CRASH_CODES, retry_at
+from runtime.engine.scope import Unloaded
+from runtime.engine.state import Items
+from runtime.engine.turn import MAX_ITEMS, Turn
+from runtime.errors import ExpressionFailed
+
+
+class Outcome(Protocol):
+    """How one attempt of a step or an item ended; `error` is None when it has an output."""
+
+    @property
+    def step(self) -> str: ...
+    @property
+    def iteration(self) -> int | None: ...
+    @property
+    def index(self) -> int | None: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def output(self) -> Any: ...
+    @property
+    def error(self) -> dict[str, Any] | None: ...
+
+
+def feed(turn: Turn, name: str) -> None:
+    """Start what may start, or end the map when nothing is left. Raises Unloaded."""
+    planned, step = turn.step(name)
+    items, spec = step.items, planned.step.map
+    if items is None or spec is None:
+        return
+    if len(items.failed) > bearable(spec.max_failures, items.total):
+        fail(turn, name, _too_many(items, bearable(spec.max_failures, items.total)))
+    elif not items.open:
+        turn.emit(Kind.STEP_SUCCEEDED, name, attempt=1, body={"failed": len(items.failed)} if items.failed else None)
+    else:
+        chosen = _startable(turn, items, min(spec.concurrency - len(items.running), MAX_ITEMS))
+        try:
+            _start(turn, name, chosen)
+        except ExpressionFailed as failure:
+            fail(turn, name, error("expression_failed", str(failure)))
+        except Unloaded:
+            for index in chosen:
+                if index in items.retrying:
+                    heappush(items.due, (items.retrying[index], index))
+            raise
+
+
+def bearable(threshold: int | str, total: int) -> int:
+    """How many failed items a map of `total` items may have: a count, or a percentage of the total, rounded down."""
+    return threshold if isinstance(threshold, int) else total * int(threshold[:-1]) // 100
+
+
+def take(turn: Turn, name: str, outcomes: Iterable[Outcome]) -> None:
+    """Record the results of running items; results of attempts that no longer count are dropped."""
+    planned, step = turn.step(name)
+    items = step.items
+    if items is None:
+        return
+    done: list[list[Any]] = []
+    failed: list[list[Any]] = []
+    retrying: list[list[Any]] = []
+    seen: set[int] = set()
+    for outcome in outcomes:
+        index = outcome.index
+        if index is None or index in seen or index not in items.running or items.attempts[index] != outcome.attempt:
+            continue
+        seen.add(index)
+        if outcome.error is None:
+            done.append([index, outcome.output])
+            continue
+        due = None
+        if outcome.error.get("code") not in CRASH_CODES or planned.on_crash == "retry":
+            due = retry_at(planned.retry, outcome.attempt, outcome.error, now=turn.now, seed=turn.state.seed, key=f"{name}[{index}]")
+        if due is None:
+            failed.append([index, outcome.attempt, outcome.error])
+        else:
+            retrying.append([index, outcome.attempt, outcome.error, due])
+    if seen:
+        body = {key: value for key, value in (("done", done), ("failed", failed), ("retrying", retrying)) if value}
+        turn.emit(Kind.ITEMS_FINISHED, name, body=body)
+
+
+def restart(turn: Turn, name: str) -> None:
+    """After a change of owner: what was running may have been lost. Start it again, or call its outcome unknown."""
+    planned, step = turn.step(name)
+    items = step.items
+    if items is None or not items.running or not planned.remote:
+        return
+    lost = sorted(items.running)
+    if planned.on_crash != "retry":
+        unknown = error("unknown_outcome", "the process carrying this item out died; it may have had its effect")
+        turn.emit(Kind.ITEMS_FINISHED, name, body={"failed": [[index, items.attempts[index], unknown] for index in lost]})
+        return
+    turn.loading(name, lambda: _start(turn, name, lost))
+
+
+def _startable(turn: Turn, items: Items, room: int) -> list[int]:
+    """Indices to start now: retries that are due first, then new ones, at most `room`."""
+    chosen: list[int] = []
+    while items.due and items.due[0][0] <= turn.now and len(chosen) < room:
+        due, index = heappop(items.due)
+        if items.retrying.get(index) == due:
+            chosen.append(index)
+    index = items.next
+    while index < items.total and len(chosen) < room:
+        if index not in items.finished and index not in items.failed:
+            chosen.append(index)
+        index += 1
+    return chosen
+
+
+def _start(turn: Turn, name: str, indices: Sequence[int]) -> None:
+    """Start these items. Whatever may fail or lack a value comes before the first event."""
+    planned, step = turn.step(name)
+    items = step.items
+    if items is None or not indices:
+        return
+    values = map_values(turn, name)
+    if len(values) != items.total:
+        raise ExpressionFailed(f"map.over gives {len(values)} items now, but the items taken over from another run were {items.total}")
+    if planned.remote:
+        scope = turn.scope(name, resolve=False).pick(planned.scope_names)
+        started = _intend(turn, name, items, indices)
+        calls = tuple(call for index in indices for call in step.calls.get(index, ()))
+        batch = tuple((index, attempt, values[index]) for index, attempt in started)
+        turn.commands.append(StartItems(name, batch, scope, attempt_timeout(turn, name), calls))
+    else:
+        rendered = _rendered(turn, name, indices, values)
+        started = _intend(turn, name, items, indices)
+        _carry_out(turn, name, started, rendered)
+    if len(indices) >= MAX_ITEMS:
+        turn.state.frontier[name] = None
+        turn.more = True
+
+
+def _intend(turn: Turn, name: str, items: Items, indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Write the intents; returns (index, attempt)."""
+    groups: dict[int, list[int]] = {}
+    for index in indices:
+        groups.setdefault(items.attempts[index] + 1, []).append(index)
+    for attempt, group in sorted(groups.items()):
+        turn.emit(Kind.ITEMS_STARTED, name, body={"items": ranges(group), "attempt": attempt})
+    return [(index, items.attempts[index]) for index in indices]
+
+
+def _rendered(turn: Turn, name: str, indices: Sequence[int], values: list[Any]) -> dict[int, Any]:
+    """index → the step's values for that item, or the ExpressionFailed it met."""
+    template = turn.step(name)[0].values
+    rendered: dict[int, Any] = {}
+    for index in indices:
+        try:
+            rendered[index] = {} if template is None else template.render(turn.scope(name, item=values[index], index=index))
+        except ExpressionFailed as failure:
+            rendered[index] = failure
+    return rendered
+
+
+def _carry_out(turn: Turn, name: str, started: Sequence[tuple[int, int]], rendered: dict[int, Any]) -> None:
+    """A `set` is computed already; a `workflow` becomes one child run per item."""
+    spec = turn.step(name)[0].step.workflow
+    done: list[list[Any]] = []
+    failed: list[list[Any]] = []
+    for index, attempt in started:
+        values = rendered[index]
+        if isinstance(values, ExpressionFailed):
+            failed.append([index, attempt, error("expression_failed", str(values))])
+        elif spec is None:
+            done.append([index, values])
+        else:
+            child = child_id(turn, name, None, index, attempt)
+            turn.commands.append(StartChild(name, None, index, attempt, child, spec.name, spec.version, values))
+    if done or failed:
+        turn.emit(Kind.ITEMS_FINISHED, name, body={key: value for key, value in (("done", done), ("failed", failed)) if value})
+
+
+def ranges(indices: Sequence[int]) -> list[list[int]]:
+    """Ascending indices as inclusive `[first, last]` ranges."""
+    found: list[list[int]] = []
+    for index in sorted(indices):
+        if found and found[-1][1] == index - 1:
+            found[-1][1] = index
+        else:
+            found.append([index, index])
+    return found
+
+
+def _too_many(items: Items, allowed: int) -> dict[str, Any]:
+    first = min(items.failed)
+    return error(
+        "too_many_failures",
+        f"{len(items.failed)} of {items.total} items failed, {allowed} are allowed; item {first}: {items.failed[first].get('message', '')}",
+        failed=len(items.failed),
+        total=items.total,
+        allowed=allowed,
+        first={"index": first, "error": items.failed[first]},
+    )

@@ -1,0 +1,113 @@
+"""A run in memory: what the fold of its journal yields. Only `evolve` changes it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtime.definition.plan import Plan
+from runtime.engine.states import RunStatus, StepStatus
+
+
+def step_key(step: str, iteration: int | None) -> str:
+    """A step's path within its run: its id, and in a loop the iteration: `poll#3`."""
+    return step if iteration is None else f"{step}#{iteration}"
+
+
+def split_key(key: str) -> tuple[str, int | None]:
+    """The inverse of `step_key`."""
+    step, mark, iteration = key.partition("#")
+    return step, int(iteration) if mark else None
+
+
+@dataclass(slots=True)
+class Items:
+    """The items of one map. Every operation on it costs the same however many items there are."""
+
+    total: int
+    outputs: list[Any]
+    """By index; None where an item has not succeeded."""
+    attempts: list[int]
+    next: int = 0
+    """The first index that was never started; all below it were."""
+    done: int = 0
+    running: set[int] = field(default_factory=set)
+    retrying: dict[int, int] = field(default_factory=dict)
+    """index → when (ms) the next attempt is due."""
+    due: list[tuple[int, int]] = field(default_factory=list)
+    """Heap of (due, index); an entry counts only while `retrying` agrees with it."""
+    failed: dict[int, dict[str, Any]] = field(default_factory=dict)
+    finished: set[int] = field(default_factory=set)
+
+    @property
+    def open(self) -> int:
+        """Items that have neither succeeded nor finally failed."""
+        return self.total - self.done - len(self.failed)
+
+
+@dataclass(slots=True)
+class StepState:
+    """One step. Times are ms since the epoch; `due` is when waiting or a retry delay ends."""
+
+    status: StepStatus = StepStatus.PENDING
+    attempt: int = 0
+    iteration: int | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    due: int | None = None
+    waiting: dict[str, Any] | None = None
+    """The body of the `step.waiting` that holds it."""
+    items: Items | None = None
+    reason: str | None = None
+    """Why it was skipped."""
+    cached: bool = False
+    """The output was taken over from another run."""
+    calls: dict[int | None, list[dict[str, Any]]] = field(default_factory=dict)
+    """item index (None without map) → bodies of `call.finished`, in order."""
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run. `frontier` (an ordered set) holds the steps whose readiness may have changed since they were last looked at."""
+
+    run_id: str
+    plan: Plan
+    status: RunStatus = RunStatus.QUEUED
+    head: int = 0
+    epoch: int = 0
+    mode: str = "live"
+    seed: int = 0
+    inputs: Any = None
+    labels: dict[str, str] = field(default_factory=dict)
+    parent: dict[str, Any] | None = None
+    forked_from: dict[str, Any] | None = None
+    traceparent: str | None = None
+    created_at: int = 0
+    started_at: int | None = None
+    ended_at: int | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    """Why the run fails: set by the first step that fails it, before the run has ended."""
+    canceling: bool = False
+    finishing: bool = False
+    """The main steps are over; `finally` runs."""
+    waiting_for: str | None = None
+    steps: dict[str, StepState] = field(default_factory=dict)
+    frontier: dict[str, None] = field(default_factory=dict)
+    active: dict[str, None] = field(default_factory=dict)
+    """Steps that are scheduled, running, waiting or retrying, in the order they became so."""
+    alarms: list[tuple[int, str]] = field(default_factory=list)
+    """Heap of (ms, step): when to look at a step again because of a delay, an expiry or a deadline; "" is the run itself.
+    An entry whose step has ended means nothing."""
+    open_main: int = 0
+    open_final: int = 0
+    signals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """name → bodies of `signal.received` that no step has taken yet, oldest first."""
+    loaded: dict[str, Any] = field(default_factory=dict)
+    """sha256 → value: large values brought in for expressions. A cache, not part of the fold."""
+    memo: dict[str, list[Any]] = field(default_factory=dict)
+    """step → the list its map runs over. A cache as well."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status.ended

@@ -1,0 +1,394 @@
+"""Owns runs: claims them, turns them, gives them up. Many hosts share one database; the journal's fences keep them apart."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import structlog
+
+from runtime.artifacts.protocol import ArtifactStore
+from runtime.clock import Clock, SystemClock
+from runtime.definition.plan import Plan, plan_for
+from runtime.engine.evolve import fold
+from runtime.errors import NotFound, StoreUnavailable
+from runtime.host.children import Children
+from runtime.host.dispatch import Dispatcher
+from runtime.host.leases import Observer
+from runtime.host.quarantine import quarantine
+from runtime.host.slot import Recorded, Slot
+from runtime.host.turns import Turns, Work
+from runtime.host.watchers import Watchers
+from runtime.metrics import Metrics
+from runtime.settings import Settings
+from runtime.steps.protocol import Executor, StepResult
+from runtime.store.open import Store
+from runtime.store.protocol import AppendOutcome, Claim, OwnerRow, RunRow
+
+log = structlog.get_logger(__name__)
+
+CLAIM_BATCH = 100
+MAX_PLANS = 256
+STRANGER_SECONDS = 0.2
+POLL_SECONDS = 1.0
+"""How often work is looked for when no nudge comes: nudges are hints and may be lost."""
+
+
+class Host:
+    """One process that owns runs.
+
+    `notify` is told the ids of runs that others may own and that have something new (children, parents); it must not block.
+    `dedicated_to`: claim this run only.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: OwnerRow,
+        store: Store,
+        artifacts: ArtifactStore,
+        executor: Executor,
+        settings: Settings,
+        metrics: Metrics,
+        clock: Clock | None = None,
+        dedicated_to: str | None = None,
+        notify: Callable[[Sequence[str]], None] | None = None,
+    ) -> None:
+        self._owner = owner
+        self._store = store
+        self._journal = store.journal
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock or SystemClock()
+        self._dedicated_to = dedicated_to
+        self._slots: dict[str, Slot] = {}
+        self._watchers = Watchers()
+        self._observer = Observer(owner.owner, self._clock, settings.lease_ms)
+        self._dispatcher = Dispatcher(executor, self._receive)
+        children = Children(store.catalog, artifacts, max_input_bytes=settings.max_input_bytes)
+        self._turns = Turns(
+            self._journal,
+            store.catalog,
+            artifacts,
+            children,
+            self._dispatcher,
+            self._clock,
+            patience_ms=settings.passivate_after_ms,
+            notify=self._notify,
+        )
+        self._others = notify
+        self._plans: dict[str, Plan] = {}
+        self._wanted: dict[str, None] = {}
+        self._sweep = True
+        self._adopting = 0
+        self._dead: set[str] = set()
+        self._claim_now = asyncio.Event()
+        self._inbox_now = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._draining = False
+        self._closed = asyncio.Event()
+        self._idle = asyncio.Event()
+
+    # --- lifecycle ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Register this owner and begin to look for work."""
+        await self._journal.register(self._owner)
+        for loop in (self._claims, self._inboxes, self._beats):
+            self._spawn(self._forever(loop))
+        self._claim_now.set()
+
+    async def stop(self, grace_ms: int) -> None:
+        """Drain: claim nothing new, let steps in flight end for at most `grace_ms`, hand every run over, leave."""
+        self._draining = True
+        for slot in self._slots.values():
+            self._wake(slot)
+        self._check_idle()
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_ms / 1000)
+        except TimeoutError:
+            log.warning("drain_grace_over", runs=len(self._slots))
+            await self._hand_over_all()
+        await self._close()
+        await self._journal.bury([self._owner.owner], now=self._clock.now())
+
+    async def wait_closed(self) -> None:
+        """Return when this host has ended, by `stop` or because others declared it dead."""
+        await self._closed.wait()
+
+    @property
+    def owned(self) -> int:
+        """Runs in memory."""
+        return len(self._slots)
+
+    @property
+    def owner(self) -> str:
+        """This incarnation's id."""
+        return self._owner.owner
+
+    # --- hints from outside ------------------------------------------------------------------------------------------
+
+    def nudge(self, run_ids: Sequence[str] = ()) -> None:
+        """There is something to do, for these runs if named. Loses nothing when it is lost."""
+        for run_id in run_ids:
+            if run_id in self._slots:
+                self._inbox_now.set()
+            else:
+                self._wanted[run_id] = None
+        self._claim_now.set()
+
+    def owner_died(self, owner: str) -> None:
+        """Somebody knows that this owner's process is gone: do not wait for its lease to run out."""
+        self._dead.add(owner)
+        self._sweep = True
+        self._claim_now.set()
+
+    async def watch(self, run_id: str, after: int, timeout: float) -> None:
+        """Return when the run's head passes `after`, when it leaves this host, or after `timeout` s; soon when it is not here.
+
+        Not at once even then: whoever has just submitted a run asks before its nudge has led to a claim.
+        """
+        slot = self._slots.get(run_id)
+        if slot is not None and slot.head > after:
+            return
+        await self._watchers.wait(run_id, after, timeout if slot is not None else min(timeout, STRANGER_SECONDS))
+
+    async def record(self, run_id: str, epoch: int, step_key: str, body: dict[str, Any]) -> bool:
+        """Journal a finished call inside an agent step. False when this run is no longer here: keep the call for its next owner."""
+        slot = self._slots.get(run_id)
+        if slot is None or slot.state.epoch != epoch:
+            return False
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        slot.calls.append(Recorded(step_key, body, done))
+        self._wake(slot)
+        return await done
+
+    # --- loops -------------------------------------------------------------------------------------------------------
+
+    async def _forever(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run a loop's body again and again; a database that is away is waited for."""
+        while not self._closed.is_set():
+            try:
+                await loop()
+            except StoreUnavailable as failure:
+                log.warning("store_unavailable", loop=loop.__name__, error=str(failure))
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _claims(self) -> None:
+        """Claim the runs we were nudged about; every second, and when an owner has died, look for others that nobody has."""
+        if not await _either(self._claim_now, POLL_SECONDS):
+            self._sweep = True
+        self._claim_now.clear()
+        if self._dedicated_to is not None:
+            await self._claim([self._dedicated_to])
+            return
+        while self._wanted and self._room():
+            wanted = list(itertools.islice(self._wanted, min(CLAIM_BATCH, self._room())))
+            for run_id in wanted:
+                del self._wanted[run_id]
+            await self._claim(wanted)
+        while self._sweep and self._room():
+            claimed = await self._claim([])
+            self._sweep = claimed == CLAIM_BATCH
+            if self._dead and not self._sweep:
+                await self._bury()
+
+    async def _claim(self, run_ids: Sequence[str]) -> int:
+        """Claim a batch, begin to own what came; returns how many."""
+        limit = min(self._room(), CLAIM_BATCH)
+        claims = await self._journal.claim(self.owner, limit, run_ids=run_ids, dead=sorted(self._dead), now=self._clock.now())
+        self._adopting += len(claims)
+        for claim in claims:
+            self._spawn(self._adopt(claim))
+        return len(claims)
+
+    def _room(self) -> int:
+        return 0 if self._draining else max(0, self._settings.runs_per_actor - len(self._slots) - self._adopting)
+
+    async def _bury(self) -> None:
+        """Nothing of these owners is left to claim here; their rows go, so that one who only slept learns of it."""
+        dead, self._dead = sorted(self._dead), set()
+        await self._journal.bury(dead, now=self._clock.now())
+        log.info("owners_buried", owners=dead)
+
+    async def _inboxes(self) -> None:
+        await _either(self._inbox_now, POLL_SECONDS)
+        self._inbox_now.clear()
+        if not self._slots:
+            return
+        for message in await self._journal.inbox(self.owner):
+            slot = self._slots.get(message.run_id)
+            if slot is not None and slot.deliver(message):
+                self._wake(slot)
+
+    async def _beats(self) -> None:
+        await asyncio.sleep(self._settings.lease_ms / 4000)
+        if not await self._journal.beat(self.owner, draining=self._draining):
+            log.error("lease_lost", owner=self.owner, runs=len(self._slots))
+            await self._close()
+            return
+        dead = self._observer.dead(await self._journal.owners())
+        if dead:
+            log.warning("owners_dead", owners=dead)
+            self._dead.update(dead)
+            self._sweep = True
+            self._claim_now.set()
+
+    # --- runs --------------------------------------------------------------------------------------------------------
+
+    async def _adopt(self, claim: Claim) -> None:
+        """Begin to own a claimed run: fold its journal and take its first turn."""
+        run_id = claim.row.run_id
+        try:
+            plan = await self._plan(claim.row)
+            events = claim.events if claim.events is not None else await self._events(run_id)
+            slot = Slot(claim.row, fold(plan, events, run_id=run_id), head=claim.row.head)
+        except StoreUnavailable:
+            self._adopting += 1
+            self._spawn(self._again_later(self._adopt(claim)))
+            return
+        except Exception as failure:  # noqa: BLE001 - whatever is wrong with one run must not touch the others
+            await quarantine(self._journal, claim.row, failure, self._clock.now())
+            return
+        finally:
+            self._adopting -= 1
+        self._slots[run_id] = slot
+        self._inbox_now.set()
+        self._wake(slot)
+
+    async def _plan(self, row: RunRow) -> Plan:
+        plan = self._plans.get(row.definition)
+        if plan is None:
+            definition = await self._store.catalog.definition(row.tenant, row.definition)
+            if definition is None:
+                raise NotFound(f"the definition {row.definition} of this run is gone")
+            plan = plan_for(definition.document, definition.definition)
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[row.definition] = plan
+        return plan
+
+    async def _events(self, run_id: str) -> list[Any]:
+        events: list[Any] = []
+        while True:
+            page = await self._journal.events(run_id, after=len(events), limit=5_000)
+            events += page
+            if len(page) < 5_000:
+                return events
+
+    def _wake(self, slot: Slot) -> None:
+        slot.again = True
+        if not slot.turning:
+            slot.turning = True
+            self._spawn(self._turn(slot))
+
+    async def _turn(self, slot: Slot) -> None:
+        """Take turns until nothing more is waiting. Only one such task per run exists at any time."""
+        try:
+            while slot.again and self._slots.get(slot.run_id) is slot and not self._closed.is_set():
+                slot.again = False
+                slot.quiet()
+                outcome, work = await self._turns.take(slot, draining=self._draining)
+                await self._settle(slot, outcome, work)
+        except StoreUnavailable as failure:
+            log.warning("store_unavailable", run_id=slot.run_id, error=str(failure))
+            self._forget(slot)
+            self._spawn(self._again_later(self._reload(slot)))
+        except Exception as failure:  # noqa: BLE001 - see _adopt
+            self._forget(slot)
+            await quarantine(self._journal, slot.row, failure, self._clock.now())
+        finally:
+            slot.turning = False
+
+    async def _settle(self, slot: Slot, outcome: AppendOutcome, work: Work) -> None:
+        if outcome is AppendOutcome.FENCED:
+            log.info("fenced", run_id=slot.run_id, epoch=slot.state.epoch)
+            self._forget(slot)
+        elif outcome is AppendOutcome.CANCEL_FIRST:
+            self._forget(slot)
+            await self._reload(slot)
+        else:
+            await self._committed(slot, work)
+
+    async def _committed(self, slot: Slot, work: Work) -> None:
+        state = slot.state
+        self._watchers.moved(slot.run_id, state.head)
+        await self._turns.cancel_children(work)
+        if state.ended and state.ended_at is not None:
+            seconds = (state.ended_at - (state.started_at or state.created_at)) / 1000
+            self._metrics.run_ended(slot.row.workflow, state.status.value, state.mode, seconds)
+        if state.ended or work.release:
+            self._forget(slot)
+        elif work.more:
+            slot.again = True
+        elif work.wake_at is not None:
+            delay = max(0, work.wake_at - self._clock.now()) / 1000
+            slot.timer = asyncio.get_running_loop().call_later(delay, self._wake, slot)
+
+    def _forget(self, slot: Slot) -> None:
+        slot.quiet()
+        if self._slots.get(slot.run_id) is slot:
+            del self._slots[slot.run_id]
+        for call in slot.calls:
+            call.done.set_result(False)
+        slot.calls.clear()
+        self._watchers.gone(slot.run_id)
+        self._check_idle()
+
+    async def _reload(self, slot: Slot) -> None:
+        """Forget what is in memory, read the run anew, go on if it is still ours."""
+        row = await self._journal.run(slot.run_id)
+        if row is not None and row.owner == self.owner and row.epoch == slot.row.epoch and not row.status.ended:
+            self._adopting += 1
+            await self._adopt(Claim(row))
+
+    async def _again_later(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.sleep(POLL_SECONDS)
+        await work
+
+    def _receive(self, results: Sequence[StepResult]) -> None:
+        """Results of steps; those of runs that are no longer here are the next owner's business."""
+        for result in results:
+            slot = self._slots.get(result.run_id)
+            if slot is not None and slot.state.epoch == result.epoch:
+                slot.results.append(result)
+                self._wake(slot)
+
+    def _notify(self, run_ids: Sequence[str]) -> None:
+        self.nudge(run_ids)
+        if self._others is not None:
+            self._others(run_ids)
+
+    async def _hand_over_all(self) -> None:
+        now = self._clock.now()
+        released = [self._turns.release(slot, now) for slot in list(self._slots.values()) if not slot.turning]
+        await asyncio.gather(*released)
+
+    def _check_idle(self) -> None:
+        if self._draining and not self._slots:
+            self._idle.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self) -> None:
+        self._closed.set()
+        for slot in list(self._slots.values()):
+            self._forget(slot)
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._dispatcher.close()
+
+
+async def _either(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event, but not longer than this; whether it came."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,248 @@
+"""One turn of one run: advance the pure engine, commit what it wrote, and only then do what it wants done."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+from pydantic_core import to_json
+
+from runtime.artifacts.protocol import ArtifactStore
+from runtime.clock import Clock
+from runtime.engine.advance import advance
+from runtime.engine.commands import CancelChild, Command, StartChild, StartItems, StartStep, StopStep
+from runtime.engine.decide import in_flight
+from runtime.engine.events import RUN_ENDS, Event, Kind
+from runtime.engine.evolve import evolve
+from runtime.engine.states import RunStatus
+from runtime.engine.turn import Turn
+from runtime.host.children import Children, child_message
+from runtime.host.dispatch import Dispatcher, step_call
+from runtime.host.slot import Recorded, Slot
+from runtime.steps.protocol import StepResult
+from runtime.store.protocol import Append, AppendOutcome, ApprovalRow, ArtifactRow, Catalog, Journal, Message, MessageKind, NewRun
+from runtime.values import INLINE_LIMIT, is_reference, load, spill
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Work:
+    """What one append is made of: the engine's turns since the last commit, and the child runs they start."""
+
+    head: int
+    events: list[Event] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+    children: list[NewRun] = field(default_factory=list)
+    release: bool = False
+    wake_at: int | None = None
+    more: bool = False
+
+    def add(self, turn: Turn) -> None:
+        self.events += turn.events
+        self.commands += turn.commands
+        self.applied += turn.applied
+        self.release, self.wake_at, self.more = turn.release, turn.wake_at, turn.more
+
+
+class Turns:
+    """Takes turns for the host's runs."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        catalog: Catalog,
+        artifacts: ArtifactStore,
+        children: Children,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        *,
+        patience_ms: int,
+        notify: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._journal = journal
+        self._catalog = catalog
+        self._artifacts = artifacts
+        self._children = children
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._patience_ms = patience_ms
+        self._notify = notify
+
+    async def take(self, slot: Slot, *, draining: bool) -> tuple[AppendOutcome, Work]:
+        """Advance, append, carry out. The slot's state is ahead of the journal unless the outcome is COMMITTED.
+
+        `draining`: only record what came in, and hand the run over as soon as nothing of it is in flight.
+        """
+        results, messages, calls = slot.take()
+        now = self._clock.now()
+        work = Work(head=slot.state.head)
+        self._record(slot, calls, work, now)
+        turn = advance(slot.state, now=now, results=results, messages=messages, recover=slot.recover, hold=draining, patience_ms=self._patience_ms)
+        work.add(turn)
+        await self._complete(slot, turn, work, now)
+        if draining and not slot.state.ended and (slot.recover or not in_flight(slot.state)):
+            work.release, work.wake_at = True, now
+        slot.recover = False
+        await self._register_artifacts(results, now)
+        outcome = await self._journal.append(await self._append(slot, work, now))
+        for call in calls:
+            call.done.set_result(outcome is AppendOutcome.COMMITTED)
+        if outcome is AppendOutcome.COMMITTED:
+            slot.applied.update(work.applied)
+            slot.head = slot.state.head
+            self._carry_out(slot, work)
+            self._tell(slot, work)
+        return outcome, work
+
+    async def _register_artifacts(self, results: Sequence[StepResult], now: int) -> None:
+        """Names first, then the results that speak of them: a name whose result is refused afterwards harms nobody."""
+        for result in results:
+            for artifact in result.artifacts:
+                await self._catalog.put_artifact(ArtifactRow(run_id=result.run_id, created_at=now, **artifact))
+
+    async def release(self, slot: Slot, now: int) -> None:
+        """Hand a run over although steps of it are in flight: its next owner starts them again, or joins them where they run."""
+        state = slot.state
+        append = Append(slot.run_id, state.epoch, state.head, (), state.status, waiting_for=state.waiting_for, release=True, wake_at=now)
+        await self._journal.append(append)
+
+    def _record(self, slot: Slot, calls: Sequence[Recorded], work: Work, now: int) -> None:
+        """Journal finished model and tool calls of steps that are still the current attempt."""
+        for call in calls:
+            event = Event(slot.state.head + 1, slot.state.epoch, Kind.CALL_FINISHED, now, call.step_key, body=call.body)
+            evolve(slot.state, event)
+            work.events.append(event)
+
+    async def _complete(self, slot: Slot, turn: Turn, work: Work, now: int) -> None:
+        """Bring in values and prepare child runs until the turn lacks nothing."""
+        prepared = 0
+        while True:
+            starts = [command for command in work.commands if isinstance(command, StartChild)][prepared:]
+            if not turn.loads and not starts:
+                return
+            for reference in turn.loads:
+                slot.state.loaded[reference["$artifact"]["sha256"]] = await load(reference, self._artifacts)
+            prepared += len(starts)
+            runs, refused = await self._children.prepare(slot, starts, now)
+            work.children += runs
+            turn = advance(slot.state, now=now, messages=refused, patience_ms=self._patience_ms)
+            turn.applied.clear()  # these messages never were in the inbox
+            work.add(turn)
+
+    async def _append(self, slot: Slot, work: Work, now: int) -> Append:
+        state = slot.state
+        events = tuple([await self._small(event) if event.body is not None else event for event in work.events])
+        last = events[-1] if events and events[-1].kind in RUN_ENDS else None
+        body = (last.body if last is not None else None) or {}
+        return Append(
+            run_id=slot.run_id,
+            epoch=state.epoch,
+            head=work.head,
+            events=events,
+            status=state.status,
+            waiting_for=state.waiting_for,
+            started_at=state.started_at,
+            ended_at=state.ended_at,
+            result=body.get("output"),
+            error=body.get("error"),
+            applied=tuple(work.applied),
+            release=work.release or state.ended,
+            wake_at=work.wake_at if work.release else None,
+            approvals=tuple(_approvals(slot, events)),
+            messages=tuple(_to_parent(slot, body, now)) if last is not None else (),
+            children=tuple(work.children),
+        )
+
+    async def _small(self, event: Event) -> Event:
+        """The event with what is too large for a journal row moved to the artifact store."""
+        body = event.body or {}
+        if event.kind is Kind.ITEMS_FINISHED:
+            done = [[index, await self._value(output)] for index, output in body.get("done", ())]
+            return event if not done else _with(event, done=done)
+        field_name = _LARGE.get(event.kind)
+        if field_name is None or body.get(field_name) is None:
+            return event
+        return _with(event, **{field_name: await self._value(body[field_name])})
+
+    async def _value(self, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, int, float)) or is_reference(value) or (isinstance(value, str) and len(value) * 6 < INLINE_LIMIT):
+            return value
+        return value if len(to_json(value)) <= INLINE_LIMIT else await spill(value, self._artifacts, limit=1 << 30)
+
+    def _carry_out(self, slot: Slot, work: Work) -> None:
+        for command in work.commands:
+            if isinstance(command, (StartStep, StartItems)):
+                if slot.state.steps[command.step].status == "running":
+                    self._dispatcher.send(step_call(slot, command))
+            elif isinstance(command, StopStep):
+                self._dispatcher.stop(slot.run_id, command.step)
+
+    def _tell(self, slot: Slot, work: Work) -> None:
+        """Wake whoever these events concern: child runs, children to cancel, the parent."""
+        others = [child.row.run_id for child in work.children]
+        if slot.state.ended and slot.state.parent is not None:
+            others.append(slot.state.parent["run_id"])
+        if others:
+            self._notify(others)
+
+    async def cancel_children(self, work: Work) -> None:
+        """Deliver the cancels of a committed turn. A child that has ended by itself is fine too."""
+        stops = [command for command in work.commands if isinstance(command, CancelChild)]
+        if stops:
+            now = self._clock.now()
+            messages = [Message(stop.child, "cancel", MessageKind.CANCEL, {"reason": "the parent run ended"}, now) for stop in stops]
+            await asyncio.gather(*map(self._journal.send, messages))
+            self._notify([stop.child for stop in stops])
+
+
+_LARGE = {
+    Kind.STEP_SUCCEEDED: "output",
+    Kind.STEP_ITERATED: "output",
+    Kind.STEP_REUSED: "output",
+    Kind.RUN_SUCCEEDED: "output",
+    Kind.SIGNAL_RECEIVED: "payload",
+    Kind.APPROVAL_REQUESTED: "show",
+}
+
+
+def _with(event: Event, **changes: Any) -> Event:
+    return Event(event.seq, event.epoch, event.kind, event.at, event.step, event.attempt, {**(event.body or {}), **changes})
+
+
+def _approvals(slot: Slot, events: Sequence[Event]) -> list[ApprovalRow]:
+    """The questions these events ask or settle, one row each."""
+    rows: dict[str, ApprovalRow] = {}
+    for event in events:
+        body = event.body or {}
+        if event.kind is Kind.APPROVAL_REQUESTED:
+            rows[body["approval_id"]] = ApprovalRow(
+                approval_id=body["approval_id"],
+                run_id=slot.run_id,
+                workflow=slot.row.workflow,
+                step=event.step or "",
+                requested_at=event.at,
+                message=body["message"],
+                form=body.get("form"),
+                show=body.get("show"),
+                expires_at=body.get("expires_at"),
+            )
+        elif event.kind is Kind.APPROVAL_RESOLVED:
+            decision = {key: body[key] for key in ("approved", "form", "by", "comment") if key in body}
+            asked = rows.get(body["approval_id"]) or ApprovalRow(body["approval_id"], slot.run_id, slot.row.workflow, event.step or "", event.at)
+            rows[body["approval_id"]] = replace(asked, decided_at=event.at, decision=decision)
+    return list(rows.values())
+
+
+def _to_parent(slot: Slot, body: dict[str, Any], now: int) -> list[Message]:
+    parent = slot.state.parent
+    if parent is None:
+        return []
+    status = RunStatus(slot.state.status).value
+    return [
+        child_message(
+            parent["run_id"], slot.run_id, parent["step"], parent.get("index"), now, status=status, output=body.get("output"), error=body.get("error")
+        )
+    ]

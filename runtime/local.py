@@ -1,0 +1,136 @@
+"""The whole platform in one process on asyncio, without Ray: for tests, for `agentic run --local`, and to debug.
+
+The same host, journal, engine and step runner as in a cluster; only who carries the steps out differs.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from runtime.artifacts.open import open_artifacts
+from runtime.clock import SystemClock
+from runtime.gateway import Gateway
+from runtime.host import Host
+from runtime.ids import uuid7
+from runtime.metrics import Metrics, Registry
+from runtime.settings import Settings
+from runtime.steps.context import StepServices
+from runtime.steps.isolated import LocalIsolated
+from runtime.steps.protocol import Executor, StepCall, StepResult
+from runtime.steps.runner import StepRunner
+from runtime.store.open import Store, open_store
+from runtime.store.protocol import OwnerRow
+from runtime.version import VERSION
+
+
+class LocalExecutor(Executor):
+    """Steps in this process; those with `resources` in one of their own."""
+
+    def __init__(self, services: StepServices) -> None:
+        self._shared = StepRunner(services)
+        self._isolated = LocalIsolated(services)
+
+    async def execute(self, calls: Sequence[StepCall]) -> AsyncGenerator[list[StepResult], None]:
+        shared = [call for call in calls if "resources" not in call.spec]
+        alone = [call for call in calls if "resources" in call.spec]
+        async for batch in _merged(self._shared.execute(shared), self._isolated.execute(alone)):
+            yield batch
+
+    async def cancel(self, run_id: str, step: str | None = None) -> None:
+        await asyncio.gather(self._shared.cancel(run_id, step), self._isolated.cancel(run_id, step))
+
+    async def close(self) -> None:
+        """Stop everything in flight."""
+        await asyncio.gather(self._shared.close(), self._isolated.close())
+
+
+class LocalRunner:
+    """The gateway's way to a host in the same process."""
+
+    def __init__(self, host: Host, metrics: Metrics, store: Store) -> None:
+        self._host = host
+        self._metrics = metrics
+        self._store = store
+        self._registry = Registry()
+
+    def nudge(self, run_ids: Sequence[str]) -> None:
+        self._host.nudge(run_ids)
+
+    async def watch(self, run_id: str, after: int, timeout: float) -> None:
+        await self._host.watch(run_id, after, timeout)
+
+    async def metrics(self) -> bytes:
+        self._registry.apply(self._metrics.drain())
+        self._registry.set_active_runs(await self._store.journal.active_runs())
+        return self._registry.render()
+
+
+class LocalPlatform:
+    """`async with LocalPlatform(settings) as platform: platform.gateway …`"""
+
+    gateway: Gateway
+    host: Host
+    store: Store
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self.store = await open_store(self.settings.database, durability=self.settings.durability)
+            stack.push_async_callback(self.store.close)
+            artifacts = open_artifacts(self.settings)
+            metrics = Metrics()
+            executor = LocalExecutor(StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call))
+            stack.push_async_callback(executor.close)
+            self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
+            runner = LocalRunner(self.host, metrics, self.store)
+            self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)
+            await self.host.start()
+            stack.push_async_callback(self.host.stop, self.settings.drain_ms)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def _record(self, call: StepCall, index: int | None, body: dict[str, object]) -> None:
+        await self.host.record(call.run_id, call.epoch, call.step_key, {**body, "index": index})
+
+
+def new_owner(name: str) -> OwnerRow:
+    """The row of a process that is about to own runs: a new id each time, so that a restarted process is a new owner."""
+    return OwnerRow(owner=uuid7(), beat=0, started_at=SystemClock().now(), host=f"{socket.gethostname()}:{os.getpid()}", name=name, version=VERSION)
+
+
+async def _merged(*streams: AsyncIterator[list[StepResult]]) -> AsyncGenerator[list[StepResult], None]:
+    """Batches of several streams as they come."""
+    queue: asyncio.Queue[list[StepResult] | BaseException | None] = asyncio.Queue()
+
+    async def pump(stream: AsyncIterator[list[StepResult]]) -> None:
+        try:
+            async for batch in stream:
+                queue.put_nowait(batch)
+            queue.put_nowait(None)
+        except Exception as failure:  # noqa: BLE001 - handed to whoever reads the merged stream
+            queue.put_nowait(failure)
+
+    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
+    try:
+        open_streams = len(tasks)
+        while open_streams:
+            batch = await queue.get()
+            if batch is None:
+                open_streams -= 1
+            elif isinstance(batch, BaseException):
+                raise batch
+            else:
+                yield batch
+    finally:
+        for task in tasks:
+            task.cancel()
