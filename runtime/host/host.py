@@ -11,6 +11,7 @@ from runtime.artifacts.protocol import ArtifactStore
 from runtime.clock import Clock, SystemClock
 from runtime.definition.plan import Plan, plan_for
 from runtime.engine.evolve import fold
+from runtime.engine.states import RunStatus
 from runtime.errors import NotFound, StoreUnavailable
 from runtime.host.children import Children
 from runtime.host.dispatch import Dispatcher
@@ -23,7 +24,7 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.steps.protocol import Executor, StepResult
 from runtime.store.open import Store
-from runtime.store.protocol import AppendOutcome, Claim, OwnerRow, RunRow
+from runtime.store.protocol import AppendOutcome, Claim, Message, OwnerRow, RunRow
 
 log = structlog.get_logger(__name__)
 
@@ -104,9 +105,7 @@ class Host:
         for slot in self._slots.values():
             self._wake(slot)
         self._check_idle()
-        try:
-            await asyncio.wait_for(self._idle.wait(), grace_ms / 1000)
-        except TimeoutError:
+        if not await _either(self._idle, grace_ms / 1000):
             log.warning("drain_grace_over", runs=len(self._slots))
             await self._hand_over_all()
         await self._close()
@@ -198,9 +197,18 @@ class Host:
         limit = min(self._room(), CLAIM_BATCH)
         claims = await self._journal.claim(self.owner, limit, run_ids=run_ids, dead=sorted(self._dead), now=self._clock.now())
         self._adopting += len(claims)
+        mail = await self._mail(claims)
         for claim in claims:
-            self._spawn(self._adopt(claim))
+            self._spawn(self._adopt(claim, mail.get(claim.row.run_id, ())))
         return len(claims)
+
+    async def _mail(self, claims: Sequence[Claim]) -> dict[str, list[Message]]:
+        """What waits in the inboxes of runs that were claimed because of it: read before their first turn, which would give them up again."""
+        mail: dict[str, list[Message]] = {}
+        if any(claim.row.status is not RunStatus.QUEUED for claim in claims):
+            for message in await self._journal.inbox(self.owner):
+                mail.setdefault(message.run_id, []).append(message)
+        return mail
 
     def _room(self) -> int:
         return 0 if self._draining else max(0, self._settings.runs_per_actor - len(self._slots) - self._adopting)
@@ -236,7 +244,7 @@ class Host:
 
     # --- runs --------------------------------------------------------------------------------------------------------
 
-    async def _adopt(self, claim: Claim) -> None:
+    async def _adopt(self, claim: Claim, mail: Sequence[Message] = ()) -> None:
         """Begin to own a claimed run: fold its journal and take its first turn."""
         run_id = claim.row.run_id
         try:
@@ -245,7 +253,7 @@ class Host:
             slot = Slot(claim.row, fold(plan, events, run_id=run_id), head=claim.row.head)
         except StoreUnavailable:
             self._adopting += 1
-            self._spawn(self._again_later(self._adopt(claim)))
+            self._spawn(self._again_later(self._adopt(claim, mail)))
             return
         except Exception as failure:  # noqa: BLE001 - whatever is wrong with one run must not touch the others
             await quarantine(self._journal, claim.row, failure, self._clock.now())
@@ -253,6 +261,8 @@ class Host:
         finally:
             self._adopting -= 1
         self._slots[run_id] = slot
+        for message in mail:
+            slot.deliver(message)
         self._inbox_now.set()
         self._wake(slot)
 
@@ -340,7 +350,7 @@ class Host:
         row = await self._journal.run(slot.run_id)
         if row is not None and row.owner == self.owner and row.epoch == slot.row.epoch and not row.status.ended:
             self._adopting += 1
-            await self._adopt(Claim(row))
+            await self._adopt(Claim(row), [message for message in await self._journal.inbox(self.owner) if message.run_id == row.run_id])
 
     async def _again_later(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.sleep(POLL_SECONDS)
@@ -387,6 +397,8 @@ class Host:
 
 async def _either(event: asyncio.Event, seconds: float) -> bool:
     """Wait for the event, but not longer than this; whether it came."""
+    if event.is_set():
+        return True
     try:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
