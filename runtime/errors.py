@@ -121,6 +121,24 @@ class StoreUnavailable(AgenticError):
     code = "store_unavailable"
 
 
+class ArtifactStoreFull(StoreUnavailable):
+    """The artifact store has no room, or may not be written to; what is stored can still be read."""
+
+    code = "artifact_store_full"
+
+
+class SchemaMismatch(AgenticError):
+    """The database's schema is not the one this version of the product works with."""
+
+    code = "schema_mismatch"
+
+
+class JournalDamaged(AgenticError):
+    """A row of this run's journal fails its checksum; the run cannot go on, all others can."""
+
+    code = "journal_damaged"
+
+
 class ArtifactMissing(AgenticError):
     """An artifact the journal names cannot be read."""
 

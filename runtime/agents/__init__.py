@@ -1,0 +1,1 @@
+"""Language models with instructions and tools: the loop, its providers, its tools, and the simulated model."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class ArtifactStore(Protocol):
-    """Bytes by their SHA-256. Contract suite: tests/contract/test_artifacts.py."""
+    """Bytes by their SHA-256. Contract suite: tests/contract/artifacts."""
 
     async def put(self, data: bytes | AsyncIterable[bytes], *, limit: int | None = None) -> tuple[str, int]:
         """Store and return `(sha256 hex, size)`. Visible only when complete and durable; storing the same again is free.

@@ -32,9 +32,9 @@ class StepKind(StrEnum):
 
 
 class Model(BaseModel):
-    """Base of every part of a definition: unknown keys are errors, values do not change."""
+    """Base of every part of a definition: unknown keys are errors, nothing is converted silently, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False, validate_default=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Retry(Model):
@@ -136,8 +136,6 @@ class Python(Model):
 class Case(Model):
     """One branch of a switch; the first whose `when` is true is taken. `else` takes what is left and comes last."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
     when: Cel | None = None
     then: StepId | None = None
     otherwise: StepId | None = Field(default=None, alias="else")
@@ -174,8 +172,6 @@ class Wait(Model):
     until: Text | None = None
     """An RFC 3339 time, or a text that becomes one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
 
 class Signal(Model):
     """Wait for a message from outside, sent to the run by name; its payload is the output."""
@@ -194,8 +190,6 @@ class Goto(Model):
 
 class Step(Model):
     """One step: exactly one kind, and how it starts, repeats and fails."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
     agent: Agent | None = None
     http: Http | None = None
@@ -255,7 +249,7 @@ class Budget(Model):
 class Definition(Model):
     """A workflow."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True, title="Agentic Workflows definition")
+    model_config = ConfigDict(title="Agentic Workflows definition")
 
     name: WorkflowName
     description: Annotated[str, Field(max_length=10_000)] = ""

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSerializer, WithJsonSchema
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
-_SIZE = re.compile(r"(\d+)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?")
-_PERCENT = re.compile(r"(\d{1,3})%")
+_DURATION = re.compile(r"(?:(\d{1,15})d)?(?:(\d{1,15})h)?(?:(\d{1,15})m(?!s))?(?:(\d{1,15})s)?(?:(\d{1,15})ms)?", re.ASCII)
+_SIZE = re.compile(r"(\d{1,16}) ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,3})%", re.ASCII)
 _SIZE_UNITS = {
     None: 1,
     "B": 1,
@@ -21,6 +21,7 @@ _SIZE_UNITS = {
     "TiB": 2**40,
 }
 MAX_DURATION_MS = 366 * 24 * 3600 * 1000
+MAX_SIZE = 2**50
 
 
 def parse_duration(value: Any) -> int:
@@ -30,7 +31,7 @@ def parse_duration(value: Any) -> int:
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
         if not match or not value:
-            raise ValueError(f"'{value}' is not a duration; write for example 250ms, 30s, 1m30s, 48h, 7d")
+            raise ValueError(f"'{value[:50]}' is not a duration; write for example 250ms, 30s, 1m30s, 48h, 7d")
         days, hours, minutes, seconds, millis = (int(part or 0) for part in match.groups())
         total = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + millis
     else:
@@ -51,12 +52,11 @@ def format_duration(ms: int) -> str:
 
 def parse_size(value: Any) -> int:
     """Bytes of `1048576`, `512MiB`, `2GB`. Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError(f"'{value}' is not a size; write for example 512MiB or 2GB")
-    return int(match[1]) * _SIZE_UNITS[match[2]]
+    match = _SIZE.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    size = int(match[1]) * _SIZE_UNITS[match[2]] if match else -1
+    if not 0 <= size <= MAX_SIZE:
+        raise ValueError(f"'{str(value)[:50]}' is not a size; write for example 512MiB or 2GB, at most 1 PiB")
+    return size
 
 
 def parse_threshold(value: Any) -> int | str:
@@ -89,7 +89,10 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}, {"type": "number", "minimum": 0}], "examples": ["30s", "1m30s"]}
+        {
+            "anyOf": [{"type": "string", "pattern": r"^(?=.)(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$"}, {"type": "number", "minimum": 0}],
+            "examples": ["30s", "1m30s"],
+        }
     ),
 ]
 """Milliseconds in the model, `1m30s` or a number of seconds in a document."""
@@ -97,7 +100,7 @@ Duration = Annotated[
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^\d+\s*([KMGT]i?B|B)?$"}, {"type": "integer", "minimum": 0}], "examples": ["512MiB", "2GB"]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^\d+ ?([KMGT]i?B|B)?$"}, {"type": "integer", "minimum": 0}], "examples": ["512MiB", "2GB"]}),
 ]
 """Bytes in the model, `2GiB` in a document."""
 

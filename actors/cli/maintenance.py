@@ -1,0 +1,46 @@
+"""`agentic db …` and `agentic doctor`."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from actors.cli.connection import load_settings
+from actors.cli.exits import Exit
+from actors.cli.output import Json, console, line, print_json
+
+database = typer.Typer(no_args_is_help=True, help="The database.")
+
+
+@database.command()
+def upgrade() -> None:
+    """Bring the database's schema to this version. Safe to run again."""
+    asyncio.run(_upgrade())
+    line("the schema is up to date")
+
+
+async def _upgrade() -> None:
+    from runtime.store.open import open_store
+
+    await (await open_store(load_settings().database, migrate=True)).close()
+
+
+def doctor(
+    *,
+    fsck: Annotated[bool, typer.Option("--fsck", help="Also check every run's journal against the invariants. Reads the whole database.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check the installation: Python, packages, disk, database, platform."""
+    from actors.cli.checks import examine
+
+    findings = asyncio.run(examine(load_settings(), fsck=fsck))
+    failed = any(finding.state == "bad" for finding in findings)
+    if as_json:
+        print_json({"ok": not failed, "checks": [{"name": f.name, "state": f.state, "detail": f.detail} for f in findings]})
+    else:
+        marks = {"ok": ("✔", "green"), "note": ("•", "yellow"), "bad": ("✘", "red")}
+        screen = console()
+        for finding in findings:
+            mark, style = marks[finding.state]
+            screen.print(f"{mark} {finding.name}: {finding.detail}", style=style, markup=False)
+    raise typer.Exit(Exit.FAILED if failed else Exit.OK)

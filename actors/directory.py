@@ -1,0 +1,77 @@
+"""What processes tell the Supervisor every second, and what it tells them: plain data, one call for both."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+from ray.exceptions import RayError
+
+from actors.names import SUPERVISOR, forget, handle
+from runtime.metrics import Delta, Metrics
+
+log = structlog.get_logger(__name__)
+
+PULSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`load`: runs owned or steps in flight. `busy`: share of one core used since the last report. `owner`: of a WorkflowActor."""
+
+    name: str
+    kind: str
+    load: int = 0
+    busy: float = 0.0
+    owner: str | None = None
+    deltas: list[Delta] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Who is there: name → load, without those that are being drained."""
+
+    workflows: dict[str, int] = field(default_factory=dict)
+    agents: dict[str, int] = field(default_factory=dict)
+
+
+class Pulse:
+    """Reports every second, hands the answer on. A Supervisor that is away is waited for; the last answer stays in use."""
+
+    def __init__(self, report: Callable[[], Report], receive: Callable[[Directory], None], metrics: Metrics) -> None:
+        self._report = report
+        self._receive = receive
+        self._metrics = metrics
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; needs the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._beat())
+
+    async def stop(self) -> None:
+        """End, with one last report so that no metric is lost."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            await self.once()
+
+    async def once(self) -> None:
+        """One report and its answer."""
+        report = self._report()
+        try:
+            directory: Directory = await handle(SUPERVISOR).report.remote(report)
+        except (RayError, ValueError) as failure:
+            log.warning("supervisor_unreachable", error=type(failure).__name__)
+            self._metrics.give_back(report.deltas)
+            forget(SUPERVISOR)
+            return
+        self._receive(directory)
+
+    async def _beat(self) -> None:
+        while True:
+            await self.once()
+            await asyncio.sleep(PULSE_SECONDS)
+
+

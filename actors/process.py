@@ -1,0 +1,66 @@
+"""What every actor's process sets up for itself: settings from the environment, logs, and the end when its node is gone."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from functools import cache
+
+import structlog
+
+from runtime.settings import Settings
+
+WATCH_SECONDS = 1.0
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings, from the environment and the file it names: secrets never travel through Ray."""
+    return Settings()
+
+
+def set_up_logs(wanted: Settings) -> None:
+    """Structured lines on standard error, which Ray keeps per process."""
+    renderer = structlog.processors.JSONRenderer() if wanted.log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, wanted.log_level)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def end(reason: str) -> None:
+    """End this process at once: it must not write any more. Ray starts it anew, as another owner."""
+    structlog.get_logger(__name__).error("process_ends", reason=reason)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+async def end_with_raylet() -> None:
+    """An actor whose raylet died lives on unseen (for minutes, as measured): end when the parent process is another one."""
+    parent = os.getppid()
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        if os.getppid() != parent:
+            end("raylet gone")
+
+
+class Busy:
+    """The share of one core this process used since it was last asked."""
+
+    def __init__(self) -> None:
+        self._cpu, self._wall = time.process_time(), time.monotonic()
+
+    def __call__(self) -> float:
+        cpu, wall = time.process_time(), time.monotonic()
+        share = (cpu - self._cpu) / max(wall - self._wall, 0.001)
+        self._cpu, self._wall = cpu, wall
+        return share

@@ -1,0 +1,55 @@
+"""What an agent step is given to work with, and what it gives back."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.agents.providers import Providers
+
+Record = Callable[[dict[str, Any]], Awaitable[None]]
+"""Keeps the body of one finished call in the run's journal; returns when it is durable."""
+
+Observe = Callable[[str, str, float], None]
+"""Told of every model call that went out: provider, `success` or the error's code, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """A function a tool name stands for."""
+
+    function: Callable[..., Any]
+    """The function as its author wrote it; its signature and docstring become the tool's description."""
+    invoke: Callable[[dict[str, Any]], Awaitable[Any]]
+    """Calls it with these keyword arguments, in the right place (event loop or thread) and with its `context` when it wants one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentContext:
+    """The surroundings of one attempt of one agent step, or of one item of its map."""
+
+    providers: "Providers"
+    resolve: Callable[[str], Callee]
+    """From `module:function` to the function, or StepFailed when it may not be called."""
+    timeout: float | None = None
+    """Seconds one model request may take; the provider's default when None."""
+    replay: Sequence[dict[str, Any]] = ()
+    """Bodies of the `call.finished` events this step (this item) already has, in their order."""
+    record: Record | None = None
+    """None journals nothing."""
+    observe: Observe | None = None
+    seed: int = 0
+    """Varies the answers of the simulated model; the same seed always gives the same answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOutcome:
+    """The answer. `output` is JSON that satisfies the agent's schema, or text when it has none.
+
+    `usage` is `{calls, tool_calls, input_tokens, output_tokens, cost_usd}`, everything the answer took, calls taken from the journal included;
+    `cost_usd` is None when the price of the model is not known. Besides, `simulated: true` when no model was asked, and `replayed`: how
+    many of the calls came from the journal, when any did.
+    """
+
+    output: Any
+    usage: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,75 @@
+"""What went wrong while asking a model, as an error the engine can act on."""
+
+from typing import Any
+
+from pydantic_ai import exceptions as ai
+
+from runtime.agents.providers import Choice
+from runtime.errors import StepFailed
+
+# The first match counts: special before general.
+_KINDS: tuple[tuple[type[Exception], str, bool], ...] = (
+    (ai.ModelRateLimitError, "rate_limited", True),
+    (ai.ModelQuotaExceededError, "quota_exceeded", False),
+    (ai.ModelAuthenticationError, "provider_unauthorized", False),
+    (ai.ModelNotFoundError, "model_not_found", False),
+    (ai.ModelContextWindowExceededError, "context_too_long", False),
+    (ai.ModelRequestRejectedError, "model_request_refused", False),
+    (ai.ModelTimeoutError, "timeout", True),
+    (ai.ModelUnavailableError, "provider_unavailable", True),
+    (ai.ModelServerError, "provider_unavailable", True),
+    (ai.ModelConnectionError, "provider_unavailable", True),
+    (ai.ContentFilterError, "content_filtered", False),
+    (ai.UsageLimitExceeded, "agent_limit", False),
+    (ai.UnexpectedModelBehavior, "model_output_invalid", True),
+)
+MAX_DETAIL = 500
+"""Characters of what the provider says that are passed on."""
+
+
+def classify(error: Exception, choice: Choice) -> StepFailed:
+    """`error` as StepFailed, with the provider's wish to be asked later, and without its secrets."""
+    if isinstance(error, StepFailed):
+        return error
+    code, retryable = _kind(error)
+    message = _without(choice.secrets, _sentence(error, code, choice.provider))
+    return StepFailed(code, message, retryable=retryable, retry_after=getattr(error, "retry_after", None))
+
+
+def _kind(error: Exception) -> tuple[str, bool]:
+    for kind, code, retryable in _KINDS:
+        if isinstance(error, kind):
+            return code, retryable
+    if isinstance(error, ai.ModelHTTPError):
+        # Statuses without a meaning of their own: 408 and 409 pass, redirects and other refusals do not.
+        return ("provider_unavailable", True) if error.status_code in (408, 409, 425) else ("model_request_refused", False)
+    if isinstance(error, TimeoutError):
+        return "timeout", True
+    return ("model_output_invalid", True) if isinstance(error, ValueError) else ("exception", True)
+
+
+def _sentence(error: Exception, code: str, provider: str) -> str:
+    if code == "provider_unauthorized":
+        return f"{provider} does not accept the API key, or the key may not use this model"
+    if isinstance(error, ai.ModelHTTPError):
+        return f"{provider} answered {error.status_code}: {_said(error.body)}"
+    if isinstance(error, ai.ModelTimeoutError):
+        return f"{provider} did not answer in time"
+    if isinstance(error, ai.ModelConnectionError):
+        return f"{provider} cannot be reached"
+    if isinstance(error, ai.AgentRunError):
+        return error.message[:MAX_DETAIL]
+    return f"{type(error).__name__}: {error}"[:MAX_DETAIL]
+
+
+def _said(body: Any) -> str:
+    """The message of an error body, `{"message": …}` or `{"error": {"message": …}}`."""
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    text = inner.get("message") if isinstance(inner, dict) else inner
+    return str(text or "no explanation")[:MAX_DETAIL]
+
+
+def _without(secrets: tuple[str, ...], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,68 @@
+"""Calls that were paid for once are not made again: every finished model and tool call is journalled before the loop goes on."""
+
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from runtime.agents.context import Record
+
+DISCARDED = "discarded"
+"""The name of the mark after which earlier calls count no more: they led to an answer that could not be used."""
+
+
+class Ledger:
+    """The calls of one agent step: those the journal has are given back, the others are made and recorded.
+
+    A body is `{name, n, id?, result, usage?}`: `name` is `model` or `tool:<name>`, `n` counts the calls of that name from 1, and `id` is what
+    the model called a tool call, by which tool calls that ran side by side are told apart.
+    """
+
+    def __init__(self, replay: Sequence[dict[str, Any]] = (), record: Record | None = None) -> None:
+        self._record = record
+        self._counts: Counter[str] = Counter()
+        self._known: dict[tuple[str, str | None], deque[dict[str, Any]]] = {}
+        self.replayed = 0
+        """Calls given back from the journal."""
+        for body in replay:
+            if body["name"] == DISCARDED:
+                self._known.clear()
+            else:
+                self._known.setdefault((body["name"], body.get("id")), deque()).append(body)
+
+    async def call(
+        self, name: str, execute: Callable[[], Awaitable[Any]], *, call_id: str | None = None, usage: Callable[[Any], dict[str, Any]] | None = None
+    ) -> Any:
+        """The JSON result of the next call of this name: from the journal, or by executing it and recording its result.
+
+        Whatever `execute` raises is raised, and nothing is recorded then.
+        """
+        self._counts[name] += 1
+        number = self._counts[name]
+        if known := self._known.get((name, call_id)):
+            self.replayed += 1
+            return known.popleft()["result"]
+        result = storable(await execute())
+        if self._record is not None:
+            body = {"name": name, "n": number, "result": result}
+            if call_id is not None:
+                body["id"] = call_id
+            if usage is not None:
+                body["usage"] = usage(result)
+            await self._record(body)
+        return result
+
+    async def discard(self) -> None:
+        """The next attempt shall ask anew: what was recorded so far led nowhere."""
+        if self._record is not None:
+            await self._record({"name": DISCARDED, "n": 1, "result": None})
+
+
+def storable(value: Any) -> Any:
+    """JSON without halves of surrogate pairs, which no database stores; models write them when they cut an emoji in two."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [storable(part) for part in value]
+    if isinstance(value, dict):
+        return {storable(name): storable(part) for name, part in value.items()}
+    return value

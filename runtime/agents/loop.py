@@ -1,0 +1,31 @@
+"""The `agent` step: a rendered mapping in, an answer out."""
+
+from typing import Any
+
+from runtime.agents.context import AgentContext, AgentOutcome
+from runtime.agents.simulated import run_simulated
+from runtime.errors import StepFailed
+
+_DEFAULTS: dict[str, Any] = {"instructions": "", "model": None, "tools": [], "output": None, "temperature": None, "max_tokens": None}
+_LIMITS: dict[str, Any] = {"turns": 50, "tool_calls": 200, "tokens": None}
+
+
+async def run_agent(agent: dict[str, Any], *, mode: str, default_model: str | None, context: AgentContext) -> AgentOutcome:
+    """Let a model work until it has an answer.
+
+    `agent` is the rendered mapping (`runtime.definition.model.Agent` as JSON; only `prompt` must be there); `mode` is `live` or `simulated`;
+    `default_model` is the workflow's. Raises StepFailed: `model_missing`, `model_unknown`, `provider_not_configured`, `provider_unauthorized`,
+    `model_not_found`, `model_request_refused`, `context_too_long`, `content_filtered`, `quota_exceeded`, `agent_limit`, `tool_not_found`, `tool_invalid`,
+    `function_not_allowed`, `function_not_found` (never retryable), and `rate_limited`, `provider_unavailable`, `timeout`,
+    `model_output_invalid` (retryable; `retry_after` as the provider asked). A StepFailed raised by a tool goes through as it is.
+    """
+    spec = {**_DEFAULTS, **agent, "limits": {**_LIMITS, **(agent.get("limits") or {})}}
+    if mode == "simulated":
+        return await run_simulated(spec, context)
+    model = spec["model"] or default_model
+    if model is None:
+        raise StepFailed("model_missing", "name a model: `agent.model` of the step or `defaults.model` of the workflow", retryable=False)
+    # Imported by the first live agent step of the process: pydantic_ai costs 1 s and 60 MB.
+    from runtime.agents.live import run_live
+
+    return await run_live(spec, model, context)

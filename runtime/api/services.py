@@ -1,0 +1,51 @@
+"""What the API needs from the process it runs in. Opened in the lifespan, so that nothing is pickled or shared between processes."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from runtime.api.callers import Caller, Callers
+from runtime.api.streams import Streams
+from runtime.gateway import Gateway
+from runtime.settings import Settings
+from runtime.store.protocol import Catalog
+
+
+@dataclass(slots=True)
+class Services:
+    """`ready` raises StoreUnavailable while the database does not answer; `durability` is what the store really gives."""
+
+    gateway: Gateway
+    catalog: Catalog
+    settings: Settings
+    ready: Callable[[], Awaitable[object]]
+    durability: str = "full"
+    callers: Callers = field(init=False)
+    streams: Streams = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.callers = Callers(self.catalog)
+        self.streams = Streams()
+
+
+Opener = Callable[[], AbstractAsyncContextManager[Services]]
+
+
+def services(request: Request) -> Services:
+    """The services of this process."""
+    found: Services = request.app.state.services
+    return found
+
+
+def gateway(request: Request) -> Gateway:
+    """The gateway of this process."""
+    return services(request).gateway
+
+
+def caller(request: Request, scope: str, *, run_id: str | None = None) -> Caller:
+    """Who is calling, once it is clear that the key has `scope`. The only way for a route to learn its tenant. Raises Forbidden."""
+    found: Caller = request.scope["agentic.caller"]
+    found.check(scope, run_id=run_id)
+    return found

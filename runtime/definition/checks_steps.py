@@ -1,0 +1,142 @@
+"""What a step says about itself: one kind, options that fit it, schemas, names."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from runtime.definition.findings import Findings
+from runtime.definition.model import Step, StepKind
+from runtime.definition.names import CEL_WORDS
+from runtime.definition.pointers import join
+from runtime.definition.schemas import check_value, schema_problem
+from runtime.definition.structure import Draft
+from runtime.definition.types import parse_duration
+
+_ATTEMPTS = frozenset({StepKind.AGENT, StepKind.HTTP, StepKind.PYTHON, StepKind.WORKFLOW})
+"""Kinds that make attempts, which may fail and be repeated."""
+_INSTEAD = {StepKind.APPROVAL: "; write approval.expires", StepKind.SIGNAL: "; write signal.expires", StepKind.WAIT: "", StepKind.SET: "", StepKind.SWITCH: ""}
+
+
+def check_steps(draft: Draft, findings: Findings) -> None:
+    """Problems of each step on its own."""
+    for section, steps in (("/steps", draft.steps), ("/finally", draft.final)):
+        for id_, step in steps.items():
+            pointer = join(section, id_)
+            if id_ in CEL_WORDS:
+                findings.add(pointer, f"'{id_}' is a word of the expression language; give the step another id", at_key=True)
+            if section == "/finally" and id_ in draft.steps:
+                findings.add(pointer, f"there is a step '{id_}' in steps already; ids are unique over both", at_key=True)
+            if step is not None and pointer not in draft.broken and _check_kind(step, pointer, findings):
+                for check in (_check_options, *_CHECKS.get(step.kind, ())):
+                    check(step, pointer, findings)
+
+
+def check_inputs_declared(draft: Draft, findings: Findings) -> None:
+    """Problems of the inputs' names, schemas and defaults."""
+    for name, schema in draft.inputs.items():
+        pointer = join("/inputs", name)
+        if name in CEL_WORDS:
+            findings.add(pointer, f"'{name}' is a word of the expression language; give the input another name", at_key=True)
+        if _check_schema(schema, pointer, findings) and "default" in schema:
+            for problem in check_value(schema, schema["default"], join(pointer, "default")):
+                findings.add(problem.pointer, f"the default does not fit the schema: {problem.detail}")
+
+
+def _check_kind(step: Step, pointer: str, findings: Findings) -> bool:
+    kinds = [kind.value for kind in StepKind if getattr(step, kind.value) is not None]
+    if not kinds:
+        findings.add(pointer, f"a step has exactly one of {', '.join(StepKind)}; this one has none", at_key=True)
+    for kind in kinds[1:]:
+        findings.add(join(pointer, kind), f"a step has exactly one kind; this one is '{kinds[0]}' already", at_key=True)
+    return len(kinds) == 1
+
+
+def _check_options(step: Step, pointer: str, findings: Findings) -> None:
+    if step.map is not None and step.loop is not None:
+        findings.add(join(pointer, "loop"), "a step has either map or loop; put one of them into a workflow of its own", at_key=True)
+    if step.resources is not None and step.kind is not StepKind.PYTHON:
+        findings.add(join(pointer, "resources"), f"only python steps have resources, not {step.kind} steps", at_key=True)
+    if step.kind in _ATTEMPTS:
+        return
+    for option in ("retry", "timeout", "on_crash"):
+        if option in step.model_fields_set:
+            findings.add(join(pointer, option), f"a {step.kind} step makes no attempts, so '{option}' means nothing here{_INSTEAD[step.kind]}", at_key=True)
+
+
+def _check_switch(step: Step, pointer: str, findings: Findings) -> None:
+    cases = step.switch or []
+    for option in ("map", "loop"):
+        if getattr(step, option) is not None:
+            findings.add(join(pointer, option), f"a switch chooses once; '{option}' means nothing here", at_key=True)
+    for at, case in enumerate(cases):
+        where = join(pointer, "switch", at)
+        shape = (case.when is not None, case.then is not None, case.otherwise is not None)
+        if shape == (False, False, True):
+            if at < len(cases) - 1:
+                findings.add(where, "else takes everything that is left, so it comes last")
+        elif shape != (True, True, False):
+            findings.add(where, "a case is {when: <condition>, then: <step>} or {else: <step>}")
+
+
+def _check_wait(step: Step, pointer: str, findings: Findings) -> None:
+    wait = step.wait
+    if wait is None:
+        return
+    if (wait.for_ is None) == (wait.until is None):
+        findings.add(join(pointer, "wait"), "a wait has exactly one of for and until")
+    _check_constant(wait.for_, join(pointer, "wait", "for"), parse_duration, findings)
+    _check_constant(wait.until, join(pointer, "wait", "until"), _parse_time, findings)
+
+
+def _check_constant(text: Any, pointer: str, parse: Callable[[str], Any], findings: Findings) -> None:
+    """A text without segments must already be what it has to become."""
+    if isinstance(text, str) and "${{" not in text:
+        try:
+            parse(text)
+        except ValueError as error:
+            findings.add(pointer, str(error))
+
+
+def _parse_time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ValueError(f"'{text[:50]}' is not a time with its zone; write for example 2027-01-31T09:00:00Z")
+    return time
+
+
+def _check_agent(step: Step, pointer: str, findings: Findings) -> None:
+    if step.agent is not None and step.agent.output is not None:
+        _check_schema(step.agent.output, join(pointer, "agent", "output"), findings)
+
+
+def _check_approval(step: Step, pointer: str, findings: Findings) -> None:
+    if step.approval is None:
+        return
+    if step.approval.form is not None:
+        _check_schema(step.approval.form, join(pointer, "approval", "form"), findings)
+    if "on_expiry" in step.approval.model_fields_set and step.approval.expires is None:
+        findings.add(join(pointer, "approval", "on_expiry"), "on_expiry means nothing without expires", at_key=True)
+
+
+def _check_signal(step: Step, pointer: str, findings: Findings) -> None:
+    if step.signal is not None and step.signal.payload is not None:
+        _check_schema(step.signal.payload, join(pointer, "signal", "payload"), findings)
+
+
+def _check_schema(schema: Any, pointer: str, findings: Findings) -> bool:
+    problem = schema_problem(schema, pointer)
+    if problem is not None:
+        findings.add(problem.pointer, f"this is no valid JSON Schema: {problem.detail}")
+    return problem is None
+
+
+_CHECKS: dict[StepKind, tuple[Callable[[Step, str, Findings], None], ...]] = {
+    StepKind.SWITCH: (_check_switch,),
+    StepKind.WAIT: (_check_wait,),
+    StepKind.AGENT: (_check_agent,),
+    StepKind.APPROVAL: (_check_approval,),
+    StepKind.SIGNAL: (_check_signal,),
+}

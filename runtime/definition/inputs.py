@@ -1,0 +1,39 @@
+"""The inputs of a run: defaults filled in, everything checked, all problems at once."""
+
+from typing import Any
+
+from runtime.definition.model import Definition
+from runtime.definition.names import did_you_mean
+from runtime.definition.pointers import join
+from runtime.definition.schemas import check_value
+from runtime.errors import InputInvalid, Problem
+
+__all__ = ["check_inputs", "check_value"]
+
+
+def check_inputs(definition: Definition, given: Any) -> dict[str, Any]:
+    """The inputs a run begins with. Raises InputInvalid with the pointer of each problem into `given`."""
+    if not isinstance(given, dict):
+        raise _invalid([Problem("", "the inputs are an object, one field for each input")])
+    problems = [
+        Problem(join("", str(name)), f"workflow '{definition.name}' has no input '{str(name)[:100]}'{did_you_mean(str(name), definition.inputs)}")
+        for name in given
+        if name not in definition.inputs
+    ]
+    inputs: dict[str, Any] = {}
+    for name, schema in definition.inputs.items():
+        if name in given:
+            problems += check_value(schema, given[name], join("", name))
+            inputs[name] = given[name]
+        elif "default" in schema:
+            inputs[name] = schema["default"]
+        else:
+            problems.append(Problem(join("", name), f"the input '{name}' is missing"))
+    if problems:
+        raise _invalid(problems)
+    return inputs
+
+
+def _invalid(problems: list[Problem]) -> InputInvalid:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InputInvalid(f"the inputs do not fit: {problems[0].pointer or '/'}: {problems[0].detail}{more}", problems=problems)

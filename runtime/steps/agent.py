@@ -1,0 +1,49 @@
+"""The `agent` step: hands over to the agent loop, which knows models and tools."""
+
+from functools import partial
+from typing import Any
+
+from runtime.agents.context import AgentContext, Callee
+from runtime.agents.providers import Providers
+from runtime.steps.context import StepServices, Work
+from runtime.steps.functions import resolve
+from runtime.steps.outcome import Outcome
+from runtime.steps.python import Caller
+
+TOOLS = "agentic_workflows.tools"
+
+
+class AgentKind:
+    """Carries `agent` steps out. Tools are called like python steps are, under the same rules."""
+
+    def __init__(self, services: StepServices, caller: Caller) -> None:
+        self._services = services
+        self._caller = caller
+        self._allowed = tuple(services.settings.python_modules)
+        self._providers = Providers(services.settings)
+
+    async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
+        """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
+        from runtime.agents.loop import run_agent
+
+        outcome = await run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(work))
+        return Outcome(outcome.output, outcome.usage)
+
+    async def close(self) -> None:
+        """Close the connections to the providers."""
+        await self._providers.aclose()
+
+    def _context(self, work: Work) -> AgentContext:
+        call, record = work.call, self._services.record
+        return AgentContext(
+            providers=self._providers,
+            resolve=partial(self._callee, work),
+            timeout=None if call.timeout_ms is None else call.timeout_ms / 1000,
+            replay=[body for body in call.calls if body.get("index") == work.index],
+            record=None if record is None else partial(record, call, work.index),
+            observe=self._services.observe,
+        )
+
+    def _callee(self, work: Work, reference: str) -> Callee:
+        function = resolve(reference, self._allowed, group=TOOLS)
+        return Callee(function.call, partial(self._caller.call, function, work=work))

@@ -1,0 +1,116 @@
+"""What is under way in this process, who waits for it, and what finished after its owner had gone."""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from dataclasses import replace
+from typing import Any
+
+from runtime.steps.context import Clock
+from runtime.steps.protocol import Item, StepResult
+from runtime.steps.values import Batch
+
+BATCH_RESULTS = 256
+BATCH_BYTES = 2**20
+KEPT_RESULTS = 10_000
+KEPT_BYTES = 32 * 2**20
+KEPT_SECONDS = 300.0
+
+FlightKey = tuple[str, int, int | None]
+"""Step key, attempt, index: with the run, what an execution is known by. The epoch is not part of it, so that a new owner joins."""
+
+
+class Outbox:
+    """Results on their way to one caller of `execute`, handed over in batches of whatever has gathered."""
+
+    def __init__(self) -> None:
+        self.expected = 0
+        """Results that have not been taken yet."""
+        self.closed = False
+        self._ready: deque[tuple[StepResult, int]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, result: StepResult, size: int) -> None:
+        """Add a result of about `size` bytes."""
+        self._ready.append((result, size))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def take(self) -> list[StepResult]:
+        """Wait for at least one result, then take at most 256 of them and about 1 MiB."""
+        while not self._ready:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        taken: list[StepResult] = []
+        room = BATCH_BYTES
+        while self._ready and len(taken) < BATCH_RESULTS and (not taken or self._ready[0][1] <= room):
+            result, size = self._ready.popleft()
+            taken.append(result)
+            room -= size
+        self.expected -= len(taken)
+        return taken
+
+    def close(self) -> list[tuple[StepResult, int]]:
+        """The caller has gone: what it has not taken."""
+        self.closed = True
+        return list(self._ready)
+
+
+class Flight:
+    """One attempt of one step or item, from the moment it is accepted to its result."""
+
+    __slots__ = ("batch", "clock", "done", "item", "key", "receivers", "task")
+
+    def __init__(self, batch: Batch, item: Item | None, key: FlightKey) -> None:
+        self.batch = batch
+        self.item = item
+        self.key = key
+        self.receivers: list[tuple[Outbox, int]] = []
+        """Who gets the result, and in which epoch they own the run."""
+        self.task: asyncio.Task[None] | None = None
+        self.clock: Clock | None = None
+        self.done = False
+
+    def result(self, output: Any, error: dict[str, Any] | None, usage: dict[str, Any], artifacts: tuple[dict[str, Any], ...]) -> StepResult:
+        """The result as the first receiver gets it."""
+        call = self.batch.call
+        index = None if self.item is None else self.item.index
+        return StepResult(call.run_id, call.epoch, call.step, self.key[1], call.iteration, index, output, error, usage, artifacts)
+
+
+class Kept:
+    """Results nobody was there to take, for an owner that asks again: bounded in number, bytes and time."""
+
+    def __init__(self) -> None:
+        self._results: OrderedDict[tuple[str, FlightKey], tuple[StepResult, int, float]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def keep(self, key: FlightKey, result: StepResult, size: int) -> None:
+        self._drop((result.run_id, key))
+        self._results[result.run_id, key] = (result, size, time.monotonic() + KEPT_SECONDS)
+        self._size += size
+        while self._results and (len(self._results) > KEPT_RESULTS or self._size > KEPT_BYTES or self._oldest_expires() < time.monotonic()):
+            self._drop(next(iter(self._results)))
+
+    def take(self, run_id: str, key: FlightKey, epoch: int) -> tuple[StepResult, int] | None:
+        """The result and its size, as one of `epoch`; None when there is none or it is too old."""
+        found = self._results.get((run_id, key))
+        self._drop((run_id, key))
+        if found is None or found[2] < time.monotonic():
+            return None
+        return replace(found[0], epoch=epoch), found[1]
+
+    def forget(self, run_id: str, step: str | None) -> None:
+        """Drop what is kept of a run, or of one of its steps."""
+        for key in [key for key, (result, _, _) in self._results.items() if key[0] == run_id and step in (None, result.step)]:
+            self._drop(key)
+
+    def _oldest_expires(self) -> float:
+        return next(iter(self._results.values()))[2]
+
+    def _drop(self, key: tuple[str, FlightKey]) -> None:
+        if (dropped := self._results.pop(key, None)) is not None:
+            self._size -= dropped[1]

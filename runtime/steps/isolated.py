@@ -1,0 +1,34 @@
+"""Steps with `resources`: each in a process of its own, given by Ray or, in local mode, started here."""
+
+import asyncio
+
+from runtime.artifacts.open import open_artifacts
+from runtime.settings import Settings
+from runtime.steps.context import StepServices
+from runtime.steps.process import ProcessKind
+from runtime.steps.protocol import StepCall, StepResult
+from runtime.steps.runner import StepRunner
+
+
+def run_isolated(call: StepCall, settings: Settings) -> list[StepResult]:
+    """Carry one call out in this process, which has nothing else to do; blocks until all its results are there.
+
+    A plain function that runs into the timeout keeps its thread busy: the caller should not reuse the process after an error
+    with the code `timeout`.
+    """
+    return asyncio.run(_run(call, settings))
+
+
+async def _run(call: StepCall, settings: Settings) -> list[StepResult]:
+    runner = StepRunner(StepServices(settings, open_artifacts(settings)))
+    try:
+        return [result async for batch in runner.execute([call]) for result in batch]
+    finally:
+        await runner.close()
+
+
+class LocalIsolated(StepRunner):
+    """The executor of local mode for steps with `resources`: a process for each attempt, killed at its timeout or when canceled."""
+
+    def __init__(self, services: StepServices) -> None:
+        super().__init__(services, {"python": ProcessKind(services)})

@@ -1,0 +1,96 @@
+"""Claim: take runs over from nobody or from the dead. The claim is itself an event, so it moves both fences: epoch and head."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, or_, select, update
+
+from runtime.engine.events import Event, Kind
+from runtime.store.codec import event_row
+from runtime.store.columns import any_of
+from runtime.store.operations import TakeRuns, Wanted
+from runtime.store.protocol import Claim, RunRow
+from runtime.store.rows import RUN_COLUMNS, journals, run_row
+from runtime.store.tables import events, owners, runs
+
+_JOURNAL_ALONG = 100
+"""Events a claim brings along at most."""
+
+_FREE = and_(runs.c.owner.is_(None), runs.c.wake_at <= bindparam("now"))
+_SHARED = runs.c.isolation == "shared"
+
+
+def _runs(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """Most urgent first, then longest due. Rows that another claimer has locked are skipped, never waited for."""
+    ordered = select(*RUN_COLUMNS, runs.c.claim_head).where(*conditions).order_by(runs.c.priority.desc(), runs.c.wake_at, runs.c.run_id)
+    return ordered.limit(bindparam("limit")).with_for_update(key_share=True, skip_locked=True)
+
+
+_NAMED = _runs(any_of(runs.c.run_id, "ids"), or_(_FREE, any_of(runs.c.owner, "dead")))
+_ORPHANS = _runs(any_of(runs.c.owner, "dead"), _SHARED)
+# One priority at a time: the index then yields due runs in order, however many sleep beside them.
+_DUE = _runs(_SHARED, runs.c.priority == bindparam("priority"), _FREE)
+_MINE = _runs(any_of(runs.c.run_id, "ids"), runs.c.owner == bindparam("me"))
+_TOP_PRIORITY = select(runs.c.priority).where(_SHARED, runs.c.owner.is_(None), runs.c.wake_at.is_not(None)).order_by(runs.c.priority.desc()).limit(1)
+_NEXT_PRIORITY = _TOP_PRIORITY.where(runs.c.priority < bindparam("above"))
+_REGISTERED = select(owners.c.owner).where(any_of(owners.c.owner, "ids")).order_by(owners.c.owner).with_for_update(key_share=True)
+
+_INSERT_EVENT = insert(events)
+_TAKE = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("b_run_id"))
+    .values(epoch=bindparam("epoch"), owner=bindparam("owner"), head=bindparam("head"), claim_head=bindparam("head"), deaths=bindparam("deaths"), wake_at=None)
+)
+
+
+def take_runs(connection: Connection, operations: Sequence[TakeRuns]) -> None:
+    """Carry out all claims of a batch. An owner that is not registered, or was removed as dead, gets nothing."""
+    if not operations:
+        return
+    # Locked before anything is taken: an owner that is being buried right now cannot take a run that nobody would free again.
+    registered = set(connection.scalars(_REGISTERED, {"ids": sorted({operation.wanted.owner for operation in operations})}))
+    for operation in operations:
+        if operation.wanted.owner not in registered:
+            operation.outcome = []
+        else:
+            operation.outcome = _confirmed(connection, operation) or _take(connection, operation.wanted)
+
+
+def _confirmed(connection: Connection, operation: TakeRuns) -> list[Claim]:
+    """Of an earlier try whose COMMIT was not confirmed: the claims that stand."""
+    if not isinstance(operation.tentative, list) or not operation.tentative:
+        return []
+    ids = [claim.row.run_id for claim in operation.tentative]
+    found = connection.execute(_MINE, {"ids": ids, "me": operation.wanted.owner, "limit": len(ids)})
+    standing = {row.run_id: row.epoch for row in found}
+    return [claim for claim in operation.tentative if standing.get(claim.row.run_id) == claim.row.epoch]
+
+
+def _take(connection: Connection, wanted: Wanted) -> list[Claim]:
+    found = [_claimed(run_row(row[:-1]), row[-1], wanted) for row in _find(connection, wanted)]
+    if not found:
+        return []
+    connection.execute(_TAKE, [{"b_run_id": row.run_id, "epoch": row.epoch, "owner": row.owner, "head": row.head, "deaths": row.deaths} for row in found])
+    claimed = [Event(row.head, row.epoch, Kind.RUN_CLAIMED, wanted.now, body={"owner": wanted.owner}) for row in found]
+    connection.execute(_INSERT_EVENT, [event_row(row.run_id, event) for row, event in zip(found, claimed, strict=True)])
+    along = journals(connection, [row.run_id for row in found if row.head <= _JOURNAL_ALONG])
+    return [Claim(row, along.get(row.run_id)) for row in found]
+
+
+def _find(connection: Connection, wanted: Wanted) -> list[Sequence[Any]]:
+    given = {"now": wanted.now, "dead": wanted.dead, "ids": wanted.run_ids, "limit": wanted.limit}
+    if wanted.run_ids:
+        return list(connection.execute(_NAMED, given))
+    found: list[Sequence[Any]] = list(connection.execute(_ORPHANS, given)) if wanted.dead else []
+    priority = connection.scalar(_TOP_PRIORITY)
+    while priority is not None and len(found) < wanted.limit:
+        found += connection.execute(_DUE, {"now": wanted.now, "priority": priority, "limit": wanted.limit - len(found)})
+        priority = connection.scalar(_NEXT_PRIORITY, {"above": priority}) if len(found) < wanted.limit else None
+    return found
+
+
+def _claimed(row: RunRow, claim_head: int, wanted: Wanted) -> RunRow:
+    """The row as after the claim. An owner that died before it could append anything has one more death on the run's account."""
+    died = row.owner is not None and row.head == claim_head
+    return replace(row, epoch=row.epoch + 1, head=row.head + 1, owner=wanted.owner, wake_at=None, deaths=row.deaths + died)

@@ -1,0 +1,89 @@
+"""One batch, one transaction: carry it out, and find out what became of it when COMMIT is not answered."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from runtime.errors import AgenticError
+from runtime.store.claims import take_runs
+from runtime.store.database import Database
+from runtime.store.faults import DATABASE_ERRORS, blame, is_spoiled, is_worth_repeating, unavailable
+from runtime.store.operations import Beat, Deliver, Operation, SubmitRuns, TakeRuns, Work, WriteTurn
+from runtime.store.owners import beat_owners
+from runtime.store.submits import submit_runs
+from runtime.store.turns import change_runs
+
+_RETRY_DELAY = 0.05
+"""Seconds between two questions about an unknown outcome."""
+
+
+class _Unconfirmed(Exception):  # noqa: N818 - not an error of the caller, and never leaves this module
+    """COMMIT was sent and not answered: the batch is on disk, or it is not."""
+
+
+def execute(connection: Connection, batch: Sequence[Operation[Any]]) -> None:
+    """Carry out a batch inside the current transaction and set each operation's outcome.
+
+    The order is the order of locks: keys, runs by id, owners. Claims skip what is locked and beats come last, so that no two
+    processes wait for each other.
+    """
+    submit_runs(connection, [each for each in batch if isinstance(each, SubmitRuns)])
+    change_runs(connection, [each for each in batch if isinstance(each, WriteTurn)], [each for each in batch if isinstance(each, Deliver)])
+    take_runs(connection, [each for each in batch if isinstance(each, TakeRuns)])
+    for work in (each for each in batch if isinstance(each, Work)):
+        try:
+            work.outcome = work.function(connection)
+        except AgenticError as error:
+            work.outcome = error
+    beat_owners(connection, [each for each in batch if isinstance(each, Beat)])
+
+
+def commit(database: Database, batch: Sequence[Operation[Any]]) -> None:
+    """Set every operation's outcome to what is on disk: its value, or the error it ends with. Never raises for the database."""
+    deadline, tries = None, 0
+    while True:
+        tries += 1
+        try:
+            return _attempt(database, batch)
+        except _Unconfirmed:
+            for operation in batch:
+                operation.tentative = operation.outcome
+            deadline = deadline or time.monotonic() + database.patience
+        except Exception as error:  # noqa: BLE001 - whatever one operation raises must not take the others with it
+            if is_spoiled(error) and (len(batch) > 1 or tries > 1 or isinstance(error, AgenticError)):
+                return _one_by_one(database, batch, error)
+            if deadline is None and (tries > 2 or not (is_worth_repeating(error) or is_spoiled(error))):
+                return _fail(batch, unknown=False)
+        if deadline is not None and tries > 1 and time.monotonic() >= deadline:
+            return _fail(batch, unknown=True)
+        database.pause(_RETRY_DELAY if deadline is not None else 0)
+
+
+def _attempt(database: Database, batch: Sequence[Operation[Any]]) -> None:
+    with database.turn(), database.writer.connect() as connection:
+        transaction = connection.begin()
+        try:
+            execute(connection, batch)
+        except DATABASE_ERRORS:
+            connection.invalidate()
+            raise
+        try:
+            transaction.commit()
+        except Exception as error:
+            connection.invalidate()
+            raise _Unconfirmed from error
+
+
+def _one_by_one(database: Database, batch: Sequence[Operation[Any]], error: Exception) -> None:
+    if len(batch) == 1:
+        batch[0].outcome = blame(batch[0], error)
+        return
+    for operation in batch:
+        commit(database, [operation])
+
+
+def _fail(batch: Sequence[Operation[Any]], *, unknown: bool) -> None:
+    for operation in batch:
+        operation.outcome = unavailable(unknown=unknown)

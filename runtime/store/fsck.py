@@ -1,0 +1,147 @@
+"""The invariants of the journal as a check anybody may run at any time: `agentic doctor --fsck`.
+
+Numbers are those of docs/architecture.md: I1 no gaps, I2 epochs, I3 one end, I4 one end per step,
+I8 accepted cancels win, I10 columns equal the fold, I11 keys lead to runs, I12 the outbox speaks of events that exist.
+What needs the definition (I5, I9) is checked by the engine whenever it folds a run.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from sqlalchemy import Connection, bindparam, exists, select
+
+from runtime.engine.events import RUN_ENDS, STEP_ENDS, Event, Kind
+from runtime.engine.states import RUN_TRANSITIONS, RunStatus, run_after
+from runtime.errors import InvalidTransition, JournalDamaged
+from runtime.store.open import Store
+from runtime.store.queries import read_events
+from runtime.store.tables import approvals, events, idem, inbox, outbox, owners, runs
+
+_PAGE = 200
+_EVENTS = 5_000
+_MAX_FINDINGS = 1_000
+
+_COLUMNS = ("run_id", "status", "epoch", "head", "owner", "wake_at", "waiting_for", "cancel_requested_at", "ended_at")
+_RUNS = select(*(runs.c[name] for name in _COLUMNS)).where(runs.c.run_id > bindparam("after")).order_by(runs.c.run_id).limit(_PAGE)
+
+
+@dataclass(slots=True)
+class _Fold:
+    """What one pass over a journal yields."""
+
+    run_id: str
+    status: RunStatus = RunStatus.QUEUED
+    waiting_for: str | None = None
+    head: int = 0
+    epoch: int = 0
+    ended_at: int | None = None
+    steps_ended: set[str] = field(default_factory=set)
+    findings: list[str] = field(default_factory=list)
+
+    def broken(self, invariant: str, detail: str) -> None:
+        self.findings.append(f"{invariant} run {self.run_id}: {detail}")
+
+    def add(self, event: Event) -> None:
+        if event.seq != self.head + 1:
+            self.broken("I1", f"event {event.seq} follows event {self.head}")
+        if self.ended_at is not None:
+            self.broken("I3", f"event {event.seq} ({event.kind}) comes after the end")
+        self._epoch(event)
+        self._step(event)
+        self._run(event)
+        self.head = event.seq
+
+    def _epoch(self, event: Event) -> None:
+        if event.epoch < self.epoch:
+            self.broken("I2", f"event {event.seq} is of epoch {event.epoch}, after one of epoch {self.epoch}")
+        elif (event.kind is Kind.RUN_CLAIMED) != (event.epoch > self.epoch):
+            self.broken("I2", f"event {event.seq} ({event.kind}) of epoch {event.epoch}: an epoch begins with its claim, and only there")
+        self.epoch = max(self.epoch, event.epoch)
+
+    def _step(self, event: Event) -> None:
+        step = (event.step or "").partition("#")[0]
+        if step in self.steps_ended:
+            self.broken("I4", f"event {event.seq} ({event.kind}) comes after step {step} has ended")
+        if event.kind in STEP_ENDS:
+            self.steps_ended.add(step)
+
+    def _run(self, event: Event) -> None:
+        if event.kind in RUN_TRANSITIONS:
+            try:
+                self.status = run_after(self.status, event.kind)
+            except InvalidTransition as error:
+                self.broken("I10", f"event {event.seq}: {error}")
+        if event.kind is Kind.RUN_WAITING:
+            self.waiting_for = (event.body or {}).get("waiting_for")
+        elif self.status is not RunStatus.WAITING:
+            self.waiting_for = None
+        if event.kind in RUN_ENDS:
+            self.ended_at = event.at
+
+
+async def fsck(store: Store) -> list[str]:
+    """Every broken invariant as one line naming it; an empty list means that all is well. Stops after 1,000 findings."""
+    findings: list[str] = await store.reader.read(lambda connection: list(_leftovers(connection)))
+    after = ""
+    while len(findings) < _MAX_FINDINGS:
+        last, found = await store.reader.read(partial(_check_page, after=after))
+        findings += found
+        if last is None:
+            break
+        after = last
+    return findings[:_MAX_FINDINGS]
+
+
+def _check_page(connection: Connection, after: str) -> tuple[str | None, list[str]]:
+    """Check one page of runs in one snapshot; the last run id, None when there is none."""
+    findings: list[str] = []
+    last = None
+    for row in connection.execute(_RUNS, {"after": after}).all():
+        last = row.run_id
+        fold = _Fold(row.run_id)
+        try:
+            for event in _journal(connection, row.run_id):
+                fold.add(event)
+        except JournalDamaged as error:
+            fold.broken("I7", str(error))
+        else:
+            _compare(fold, row._asdict())
+        findings += fold.findings
+    return last, findings
+
+
+def _journal(connection: Connection, run_id: str) -> Iterator[Event]:
+    after = 0
+    while page := read_events(connection, run_id, after, _EVENTS):
+        yield from page
+        after = page[-1].seq
+
+
+def _compare(fold: _Fold, row: dict[str, object]) -> None:
+    expected = {"status": fold.status.value, "head": fold.head, "epoch": fold.epoch, "ended_at": fold.ended_at, "waiting_for": fold.waiting_for}
+    for name, value in expected.items():
+        if row[name] != value:
+            fold.broken("I10", f"column {name} is {row[name]!r}, its journal says {value!r}")
+    ended = fold.status.ended
+    if ended and (row["owner"] is not None or row["wake_at"] is not None):
+        fold.broken("I3", "it has ended and still has an owner or a time to wake")
+    if ended and row["cancel_requested_at"] is not None and fold.status is not RunStatus.CANCELED:
+        fold.broken("I8", f"a cancel was accepted and it ended {fold.status}")
+
+
+def _leftovers(connection: Connection) -> Iterable[str]:
+    """Rows that speak of what is not there."""
+    no_run = ~exists().where(runs.c.run_id == idem.c.run_id)
+    for key, run_id in connection.execute(select(idem.c.key, idem.c.run_id).where(no_run).limit(_MAX_FINDINGS)):
+        yield f"I11 key {key}: leads to run {run_id}, which is not there"
+    for table in (events, inbox, approvals):
+        orphan = ~exists().where(runs.c.run_id == table.c.run_id)
+        for run_id in connection.scalars(select(table.c.run_id).where(orphan).distinct().limit(_MAX_FINDINGS)):
+            yield f"I7 run {run_id}: table {table.name} has rows of it, and there is no such run"
+    no_event = ~exists().where(events.c.run_id == outbox.c.run_id, events.c.seq == outbox.c.seq)
+    for outbox_id in connection.scalars(select(outbox.c.id).where(no_event).limit(_MAX_FINDINGS)):
+        yield f"I12 outbox {outbox_id}: its event is not there"
+    no_owner = runs.c.owner.is_not(None) & ~exists().where(owners.c.owner == runs.c.owner)
+    for run_id in connection.scalars(select(runs.c.run_id).where(no_owner).limit(_MAX_FINDINGS)):
+        yield f"L1 run {run_id}: its owner has no row, so nobody would notice its death"

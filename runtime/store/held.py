@@ -1,0 +1,97 @@
+"""Runs locked by the current transaction: read once, changed in memory, written back once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from runtime.engine.states import TERMINAL_RUN
+from runtime.store.columns import any_of
+from runtime.store.tables import runs
+
+_CHANGING = (
+    "status",
+    "head",
+    "owner",
+    "waiting_for",
+    "wake_at",
+    "cancel_requested_at",
+    "started_at",
+    "ended_at",
+    "deaths",
+    "result",
+    "error",
+)
+_ENDED = frozenset(status.value for status in TERMINAL_RUN)
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """The columns of one run that guards look at and writes change."""
+
+    run_id: str
+    epoch: int
+    claim_head: int
+    parent_run: str | None
+    status: str
+    head: int
+    owner: str | None
+    waiting_for: str | None
+    wake_at: int | None
+    cancel_requested_at: int | None
+    started_at: int | None
+    ended_at: int | None
+    deaths: int
+    result: str | None = None
+    error: str | None = None
+    changed: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.status in _ENDED
+
+    def wake(self, at: int) -> None:
+        """Let somebody claim the run at `at`, unless it is owned or will be claimed earlier anyway."""
+        if self.owner is None and (self.wake_at is None or self.wake_at > at):
+            self.wake_at = at
+            self.changed = True
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "b_run_id": self.run_id,
+            "status": self.status,
+            "head": self.head,
+            "owner": self.owner,
+            "waiting_for": self.waiting_for,
+            "wake_at": self.wake_at,
+            "cancel_requested_at": self.cancel_requested_at,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "deaths": self.deaths,
+            "result": self.result,
+            "error": self.error,
+        }
+
+
+# One order of locking for everybody: no deadlocks between appends. SQLite ignores FOR NO KEY UPDATE: it holds one lock for all.
+_HOLD = (
+    select(*(runs.c[name] for name in ("run_id", "epoch", "claim_head", "parent_run", *_CHANGING)))
+    .where(any_of(runs.c.run_id, "ids"))
+    .order_by(runs.c.run_id)
+    .with_for_update(key_share=True)
+)
+_UPDATE = update(runs).where(runs.c.run_id == bindparam("b_run_id")).values({name: bindparam(name) for name in _CHANGING})
+
+
+def hold(connection: Connection, run_ids: Iterable[str]) -> dict[str, Held]:
+    """Lock these runs, in one fixed order, until the end of the transaction."""
+    ids = sorted(set(run_ids))
+    return {row[0]: Held(*row) for row in connection.execute(_HOLD, {"ids": ids}).all()} if ids else {}
+
+
+def write_back(connection: Connection, held: Iterable[Held]) -> None:
+    """Write what has changed."""
+    changed: Sequence[Held] = [run for run in held if run.changed]
+    if changed:
+        connection.execute(_UPDATE, [run.values() for run in changed])

@@ -1,0 +1,50 @@
+"""Opening a store: choose the database by its URL, bring the schema up to date, start the writer."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from runtime.store.catalog import SqlCatalog
+from runtime.store.connect import Durability, connect
+from runtime.store.database import Database
+from runtime.store.journal import SqlJournal
+from runtime.store.migrations import prepare
+from runtime.store.reader import Reader
+from runtime.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open store. `durability` is what the database really keeps: `relaxed` when a power loss may take the last commits."""
+
+    journal: SqlJournal
+    catalog: SqlCatalog
+    durability: str
+    database: Database
+    writer: Writer
+    reader: Reader
+
+    async def ping(self) -> None:
+        """Ask the database anything. Raises StoreUnavailable."""
+        await self.reader.read(lambda connection: connection.scalar(text("SELECT 1")))
+
+    async def close(self) -> None:
+        """Carry out what waits, then give everything back."""
+        await self.writer.close()
+        await self.database.close()
+
+
+async def open_store(url: str, *, durability: Durability = "full", migrate: bool = True) -> Store:
+    """Open `sqlite:///path` or `postgresql+asyncpg://…` (also `postgresql://`).
+
+    `migrate` brings the schema up to date. Raises StoreUnavailable, and SchemaMismatch when the schema is unknown, half
+    there, or behind while `migrate` is False.
+    """
+    database = await connect(url, durability=durability)
+    try:
+        await prepare(database, migrate=migrate)
+    except BaseException:
+        await database.close()
+        raise
+    writer, reader = Writer(database), Reader(database)
+    return Store(SqlJournal(writer, reader), SqlCatalog(writer, reader), database.durability, database, writer, reader)

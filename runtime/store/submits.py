@@ -1,0 +1,108 @@
+"""Submit: idempotency keys first, then the runs nobody has inserted yet."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, bindparam, insert, select, tuple_
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from runtime.errors import IdempotencyMismatch
+from runtime.store.codec import plain_text
+from runtime.store.columns import any_of
+from runtime.store.operations import PreparedRun, Row, SubmitRuns
+from runtime.store.protocol import Idempotency, Submitted
+from runtime.store.tables import events, idem, run_labels, runs
+
+Keys = dict[tuple[str, str], tuple[str, str]]
+"""(tenant, key) → (run id, fingerprint)"""
+
+# The PostgreSQL construct compiles to the same ON CONFLICT clause on SQLite. An expired key is free again.
+_new_key = upsert(idem)
+_TAKE_KEY = _new_key.on_conflict_do_update(
+    index_elements=["tenant", "key"],
+    set_={name: _new_key.excluded[name] for name in ("fingerprint", "run_id", "created_at", "expires_at")},
+    where=idem.c.expires_at <= _new_key.excluded.created_at,
+)
+_KEYS = select(idem.c.tenant, idem.c.key, idem.c.run_id, idem.c.fingerprint).where(tuple_(idem.c.tenant, idem.c.key).in_(bindparam("keys", expanding=True)))
+_EXISTING = select(runs.c.run_id).where(any_of(runs.c.run_id, "ids"))
+_INSERT_RUN = insert(runs)
+_INSERT_EVENT = insert(events)
+_INSERT_LABEL = insert(run_labels)
+
+
+def submit_runs(connection: Connection, operations: Sequence[SubmitRuns]) -> None:
+    """Insert the runs of all submits. Keys come before any other lock and in one order, so that submits cannot deadlock."""
+    wanted = [run for operation in operations for run in operation.runs]
+    keys = _take_keys(connection, [run for run in wanted if run.new.idempotency])
+    known = existing(connection, [run.new.row.run_id for run in wanted])
+    fresh: list[PreparedRun] = []
+    for operation in operations:
+        try:
+            operation.outcome = [_place(run, keys, known, fresh, retried=operation.tentative is not None) for run in operation.runs]
+        except IdempotencyMismatch as error:
+            if len(operation.runs) > 1:
+                raise  # some of its keys may have been taken: only a rollback gives them back
+            operation.outcome = error
+    insert_runs(connection, fresh)
+
+
+def _place(run: PreparedRun, keys: Keys, known: set[str], fresh: list[PreparedRun], *, retried: bool) -> Submitted:
+    run_id = run.new.row.run_id
+    if run.new.idempotency is not None:
+        winner, fingerprint = keys[_key(run, run.new.idempotency)]
+        if fingerprint != run.new.idempotency.fingerprint:
+            raise IdempotencyMismatch("this idempotency key was used before with another payload")
+        if winner != run_id:
+            return Submitted(winner, created=False)
+    if run_id in known:
+        return Submitted(run_id, created=retried)
+    known.add(run_id)
+    fresh.append(run)
+    return Submitted(run_id, created=True)
+
+
+def _key(run: PreparedRun, idempotency: Idempotency) -> tuple[str, str]:
+    return (run.new.row.tenant, plain_text(idempotency.key))
+
+
+def _take_keys(connection: Connection, wanted: list[PreparedRun]) -> Keys:
+    """Take every key that is free; say who has which."""
+    rows: dict[tuple[str, str], Row] = {}
+    for run in wanted:
+        if run.new.idempotency is None:
+            continue
+        tenant, key = _key(run, run.new.idempotency)
+        rows.setdefault(
+            (tenant, key),
+            {
+                "tenant": tenant,
+                "key": key,
+                "fingerprint": run.new.idempotency.fingerprint,
+                "run_id": run.new.row.run_id,
+                "created_at": run.new.row.created_at,
+                "expires_at": run.new.idempotency.expires_at,
+            },
+        )
+    if not rows:
+        return {}
+    connection.execute(_TAKE_KEY, [rows[key] for key in sorted(rows)])
+    found = connection.execute(_KEYS, {"keys": sorted(rows)})
+    return {(tenant, key): (run_id, fingerprint) for tenant, key, run_id, fingerprint in found}
+
+
+def existing(connection: Connection, run_ids: Iterable[str]) -> set[str]:
+    """Which of these runs are already there."""
+    ids = list(run_ids)
+    return set(connection.scalars(_EXISTING, {"ids": ids})) if ids else set()
+
+
+def insert_runs(connection: Connection, fresh: Sequence[PreparedRun]) -> None:
+    """Insert runs with their first events."""
+    if not fresh:
+        return
+    connection.execute(_INSERT_RUN, [run.row for run in fresh])
+    rows = [row for run in fresh for row in run.events]
+    if rows:
+        connection.execute(_INSERT_EVENT, rows)
+    labels = [row for run in fresh for row in run.labels]
+    if labels:
+        connection.execute(_INSERT_LABEL, labels)

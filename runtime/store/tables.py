@@ -1,0 +1,212 @@
+"""Every table and index, once, for SQLite and PostgreSQL. Times are milliseconds since the epoch, JSON is text."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy.sql.elements import TextClause
+
+from runtime.engine.events import RUN_ENDS, STEP_ENDS, Kind
+from runtime.store.columns import PlainText, Serial
+
+metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
+
+
+def _partial(name: str, *columns: str | TextClause, where: str, unique: bool = False) -> Index:
+    """An index over the rows `where` names: SQLite and PostgreSQL both have them."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
+def _kinds(kinds: Iterable[Kind]) -> str:
+    return "kind IN (" + ", ".join(f"'{kind.value}'" for kind in kinds) + ")"
+
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("head", BigInteger, nullable=False),
+    Column("claim_head", BigInteger, nullable=False),  # seq of the last `run.claimed`: head == claim_head means no progress since
+    Column("created_at", BigInteger, nullable=False),
+    Column("owner", Text),
+    Column("waiting_for", Text),
+    Column("wake_at", BigInteger),
+    Column("cancel_requested_at", BigInteger),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("priority", Integer, nullable=False),
+    Column("isolation", Text, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("parent_run", Text),
+    Column("parent_step", Text),
+    Column("forked_from", Text),
+    Column("labels", Text),
+    Column("result", Text),
+    Column("error", Text),
+    _partial("ix_runs_claimable", "isolation", text("priority DESC"), "wake_at", "run_id", where="owner IS NULL AND wake_at IS NOT NULL"),
+    _partial("ix_runs_owner", "owner", where="owner IS NOT NULL"),
+    _partial("ix_runs_active", "tenant", "run_id", where="ended_at IS NULL"),
+    _partial("ix_runs_parent_run", "parent_run", where="parent_run IS NOT NULL"),
+    Index(None, "tenant", "workflow", "run_id"),
+    Index(None, "tenant", "run_id"),
+)
+
+run_labels = Table(
+    "run_labels",
+    metadata,
+    Column("key", PlainText, primary_key=True),
+    Column("value", PlainText, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("step", Text),
+    Column("attempt", Integer),
+    Column("body", Text),
+    Column("at", BigInteger, nullable=False),
+    Column("crc", BigInteger, nullable=False),
+    # The second net under the guards of appends.py: the model checker's properties as constraints.
+    _partial("uq_events_run_end", "run_id", where=_kinds(RUN_ENDS), unique=True),
+    _partial("uq_events_step_end", "run_id", "step", where=_kinds(STEP_ENDS), unique=True),
+    _partial("uq_events_step_started", "run_id", "step", "attempt", where=_kinds([Kind.STEP_STARTED]), unique=True),
+    sqlite_with_rowid=False,
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Serial, primary_key=True),  # the order of arrival within a run: assigned under the run's lock
+    Column("run_id", Text, nullable=False),
+    Column("message_id", PlainText, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("applied_seq", BigInteger),  # 0: the run ended without applying it
+    Index("uq_inbox_run_id_message_id", "run_id", "message_id", unique=True),
+    _partial("ix_inbox_waiting", "run_id", where="applied_seq IS NULL"),
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("beat", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("host", PlainText, nullable=False),
+    Column("name", PlainText, nullable=False),
+    Column("version", PlainText, nullable=False),
+    Column("draining", Boolean(create_constraint=False), nullable=False),
+)
+
+idem = Table(
+    "idem",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("key", PlainText, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("approval_id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("workflow", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("message", PlainText, nullable=False),
+    Column("form", Text),
+    Column("show", Text),
+    Column("expires_at", BigInteger),
+    Column("decided_at", BigInteger),
+    Column("decision", Text),
+    Column("message_id", PlainText),  # the inbox message that decided; NULL when the engine did
+    _partial("ix_approvals_pending", "requested_at", "approval_id", where="decided_at IS NULL"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("endpoint_id", Text, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Index(None, "state", "next_at"),
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("workflow", PlainText, primary_key=True),
+    Column("definition", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+)
+
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("definition", Text, primary_key=True),
+    Column("workflow", PlainText, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("uq_definitions_tenant_workflow_version", "tenant", "workflow", "version", unique=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False, index=True),
+    Column("name", PlainText, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("name", PlainText, primary_key=True),
+    Column("digest", Text, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("media_type", PlainText, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("step", Text),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("provider", PlainText, nullable=False),
+    Column("encrypted_value", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("uq_settings_user_id_provider", "user_id", "provider", unique=True),
+)

@@ -1,0 +1,278 @@
+"""The command against the real HTTP API, with the platform of the local mode behind it in a thread."""
+
+import json
+import re
+import socket
+import threading
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from actors.cli import app
+from actors.cli.exits import Exit
+from runtime.api.app import build_app
+from runtime.api.keys import ensure_local_key
+from runtime.api.services import Services
+from runtime.local import LocalPlatform
+from runtime.settings import Settings
+
+FUNCTIONS = "tests.unit.cli.functions"
+NOTE = f"""\
+name: note
+description: Saves a note.
+inputs:
+  text: {{type: string, default: hello}}
+steps:
+  save:
+    python: {{function: "{FUNCTIONS}:save", args: {{text: "${{{{ inputs.text }}}}"}}}}
+  loud:
+    set: {{text: "${{{{ steps.save.output }}}}!"}}
+outputs: {{text: steps.loud.output.text}}
+"""
+ASK = """\
+name: ask
+steps:
+  review:
+    approval:
+      message: Publish it?
+      form: {type: object, properties: {stars: {type: integer}}}
+outputs: {stars: steps.review.output.form}
+"""
+PLAIN_ASK = "name: plain-ask\nsteps:\n  review: {approval: {message: 'Go on?'}}\n"
+LISTEN = "name: listen\nsteps:\n  wait: {signal: {name: ping, payload: {type: object, required: [count]}}}\noutputs: {count: steps.wait.output.count}\n"
+REPAIR = f"""\
+name: repair
+inputs:
+  flag: {{type: string}}
+steps:
+  first: {{python: {{function: "{FUNCTIONS}:save", args: {{text: once}}}}}}
+  second:
+    python: {{function: "{FUNCTIONS}:broken_until", args: {{flag: "${{{{ inputs.flag }}}}"}}}}
+    needs: [first]
+    retry: {{max_attempts: 1}}
+outputs: {{state: steps.second.output}}
+"""
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory):
+    """A served platform: (home, url)."""
+    home = tmp_path_factory.mktemp("home")
+    settings = Settings(home=home, python_modules=[FUNCTIONS], drain_ms=1000)
+
+    @asynccontextmanager
+    async def services():
+        async with LocalPlatform(settings) as local:
+            await ensure_local_key(local.store.catalog, home)
+            yield Services(local.gateway, local.store.catalog, settings, local.store.ping, local.store.durability)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(build_app(services, settings), log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield home, f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def agentic(platform, tmp_path, monkeypatch):
+    """The command on this platform; returns the result, its JSON in `.data` when it was asked for."""
+    home, url = platform
+    monkeypatch.setenv("AGENTIC_HOME", str(home))
+    monkeypatch.setenv("AGENTIC_PYTHON_MODULES", json.dumps([FUNCTIONS]))
+    monkeypatch.setenv("AGENTIC_URL", url)
+    monkeypatch.delenv("AGENTIC_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"note": NOTE, "ask": ASK, "plain-ask": PLAIN_ASK, "listen": LISTEN, "repair": REPAIR}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    # The key is written while the platform starts; this request is answered when it has.
+    ready(url)
+
+    def run(*args, expect=Exit.OK, stdin=None):
+        done = CliRunner().invoke(app, list(args), input=stdin, catch_exceptions=False)
+        assert done.exit_code == expect, done.output
+        done.data = json.loads(done.stdout) if "--json" in args and done.stdout else None
+        return done
+
+    return run
+
+
+def ready(url):
+    import httpx2
+
+    assert httpx2.get(f"{url}/readyz", timeout=30).status_code == 200
+
+
+def started(agentic, *args):
+    return agentic("run", *args, "--json").data["run_id"]
+
+
+def waiting_approval(agentic, run_id, workflow):
+    """The approval a run asks, once it has asked: the watcher stops at the question because nobody answers it here."""
+    import httpx2
+
+    from actors.cli.connection import connect
+
+    connection = connect()
+    headers = {"Authorization": f"Bearer {connection.key}", "Accept": "text/event-stream"}
+    with httpx2.stream("GET", f"{connection.url}/v1/runs/{run_id}/events", headers=headers, timeout=30) as response:
+        for line in response.iter_lines():
+            if line == "event: run.waiting":
+                break
+    (entry,) = agentic("approvals", "list", "--run", run_id, "--json").data
+    assert entry["workflow"] == workflow
+    return entry["approval_id"]
+
+
+def test_run_a_file_and_watch_it(agentic):
+    done = agentic("run", "note.yaml", "-i", "text=42", "--watch", "--show", "note.txt")
+    assert "step.succeeded save" in done.output
+    assert re.search(r"run [0-9a-f-]{36} succeeded in \d+", done.output)
+    assert '"text": "42!"' in done.output
+    assert done.output.rstrip().endswith("── artifact note.txt ──\n\n42")
+
+
+def test_run_by_name_as_json(agentic):
+    agentic("workflows", "publish", "note.yaml")
+    done = agentic("run", "note", "-w", "-l", "team=blue", "--json")
+    assert (done.data["status"], done.data["output"], done.data["labels"]) == ("succeeded", {"text": "hello!"}, {"team": "blue"})
+
+
+def test_workflows_are_listed_shown_and_deleted(agentic):
+    entry = agentic("workflows", "publish", "note.yaml", "--json").data
+    assert [each["version"] for each in agentic("workflows", "list", "--json").data if each["name"] == "note"] == [entry["version"]]
+    assert "Saves a note." in agentic("workflows", "list").output
+    shown = agentic("workflows", "show", "note").output
+    assert re.search(r"save\s+python", shown)
+    assert re.search(r"text\s+string\s+no", shown)
+    agentic("workflows", "publish", "plain-ask.yaml")
+    agentic("workflows", "delete", "plain-ask", "--yes")
+    agentic("workflows", "show", "plain-ask", expect=Exit.NOT_FOUND)
+
+
+def test_a_question_is_answered_by_yes_and_says_so(agentic):
+    done = agentic("run", "plain-ask.yaml", "--yes")
+    assert "--yes: approved" in done.output
+
+
+def test_a_question_is_answered_by_hand(agentic):
+    run_id = started(agentic, "ask.yaml")
+    approval_id = waiting_approval(agentic, run_id, "ask")
+    assert "Publish it?" in agentic("approvals", "show", approval_id).output
+    agentic("approvals", "approve", approval_id, "--form", '{"stars": "many"}', expect=Exit.USAGE)
+    agentic("approvals", "approve", approval_id, "--form", '{"stars": 3}', "--comment", "good")
+    assert agentic("runs", "watch", run_id, "--json").data["output"] == {"stars": {"stars": 3}}
+    again = agentic("approvals", "reject", approval_id, expect=Exit.CONFLICT)
+    assert "the first decision stands" in again.stderr or "already ended" in again.stderr
+    assert approval_id in agentic("approvals", "list", "--all").output
+    assert approval_id not in agentic("approvals", "list").output
+
+
+def test_a_rejection_fails_the_run(agentic):
+    run_id = started(agentic, "plain-ask.yaml")
+    agentic("approvals", "reject", waiting_approval(agentic, run_id, "plain-ask"))
+    done = agentic("runs", "watch", run_id, expect=Exit.FAILED)
+    assert "rejected" in done.output
+
+
+def test_a_signal_reaches_its_step(agentic):
+    run_id = started(agentic, "listen.yaml")
+    agentic("signal", run_id, "ping", "-p", '{"count": 7}')
+    assert agentic("runs", "watch", run_id, "--json").data["output"] == {"count": 7}
+    agentic("signal", run_id, "ping", expect=Exit.CONFLICT)
+
+
+def test_a_run_is_canceled(agentic):
+    run_id = started(agentic, "listen.yaml")
+    agentic("runs", "cancel", run_id, "--reason", "enough")
+    agentic("runs", "watch", run_id, expect=Exit.CANCELED)
+    agentic("runs", "cancel", run_id, expect=Exit.CONFLICT)
+
+
+def test_a_run_is_paused_and_goes_on(agentic):
+    run_id = started(agentic, "listen.yaml")
+    agentic("runs", "pause", run_id)
+    agentic("runs", "resume", run_id)
+    agentic("signal", run_id, "ping", "-p", '{"count": 1}')
+    agentic("runs", "watch", run_id)
+
+
+def test_a_failed_run_is_retried_and_forked(agentic, tmp_path):
+    flag = tmp_path / "flag"
+    run_id = started(agentic, "repair.yaml", "-i", f"flag={flag}")
+    failed = agentic("runs", "watch", run_id, expect=Exit.FAILED)
+    assert "not yet" in failed.output
+    flag.touch()
+    retried = agentic("runs", "retry", run_id, "--json").data["run_id"]
+    assert agentic("runs", "watch", retried, "--json").data["output"] == {"state": "repaired"}
+    steps = {step["step"]: step for step in agentic("runs", "show", retried, "--json").data["steps"]}
+    assert (steps["first"]["cached"], steps["second"]["cached"]) == (True, False)
+    forked = agentic("runs", "fork", retried, "--from", "second", "-i", f"flag={tmp_path}/missing", "--json").data["run_id"]
+    agentic("runs", "watch", forked, expect=Exit.FAILED)
+
+
+def test_runs_are_listed_and_shown(agentic):
+    run_id = agentic("run", "note.yaml", "-w", "--json").data["run_id"]
+    assert run_id in [each["run_id"] for each in agentic("runs", "list", "-w", "note", "-s", "succeeded", "--json").data]
+    assert run_id in agentic("runs", "list").output
+    shown = agentic("runs", "show", run_id).output
+    assert re.search(r"save\s+succeeded\s+1", shown)
+    assert "hello!" in shown
+
+
+def test_artifacts_are_listed_printed_and_saved(agentic, tmp_path):
+    run_id = agentic("run", "note.yaml", "-w", "--json").data["run_id"]
+    assert re.search(r"note.txt\s+5 B\s+text/plain", agentic("artifacts", "list", run_id).output)
+    assert agentic("artifacts", "get", run_id, "note.txt").stdout == "hello"
+    agentic("artifacts", "get", run_id, "note.txt", "-o", "out.txt")
+    assert (tmp_path / "out.txt").read_text() == "hello"
+    agentic("artifacts", "get", run_id, "note.txt", "-o", "out.txt", expect=Exit.CONFLICT)
+    agentic("artifacts", "get", run_id, "missing", expect=Exit.NOT_FOUND)
+
+
+def test_keys_come_and_go(agentic, monkeypatch):
+    made = agentic("keys", "create", "for a test", "--scope", "read", "--days", "1", "--json").data
+    assert made["key_id"] in agentic("keys", "list").output
+    monkeypatch.setenv("AGENTIC_API_KEY", made["key"])
+    agentic("runs", "list")
+    agentic("workflows", "publish", "note.yaml", expect=Exit.REFUSED)
+    monkeypatch.delenv("AGENTIC_API_KEY")
+    agentic("keys", "revoke", made["key_id"])
+    monkeypatch.setenv("AGENTIC_API_KEY", "nonsense")
+    assert "AGENTIC_API_KEY" in agentic("runs", "list", expect=Exit.REFUSED).stderr
+
+
+def test_what_is_wrong_is_told_with_its_place(agentic, tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: bad\nsteps:\n  a: {set: {x: '${{ inputs.nobody }}'}}\n")
+    assert "3:" in agentic("workflows", "publish", "bad.yaml", expect=Exit.USAGE).stderr
+    assert "/inputs/nobody" in agentic("run", "note.yaml", "-i", "nobody=1", expect=Exit.USAGE).stderr
+    agentic("runs", "show", "0198c0de-0000-7000-8000-000000000000", expect=Exit.NOT_FOUND)
+    agentic("run", "unknown-workflow", expect=Exit.NOT_FOUND)
+
+
+def test_status_and_doctor_are_content(agentic):
+    assert "ready" in agentic("status").output
+    report = agentic("doctor", "--fsck", "--json").data
+    assert report["ok"], report
+    assert {check["name"]: check["state"] for check in report["checks"]}["journal"] == "ok"
+
+
+def test_the_database_is_upgraded_twice_without_harm(agentic):
+    agentic("db", "upgrade")
+    agentic("db", "upgrade")
+
+
+def test_a_run_without_a_server(agentic, tmp_path, monkeypatch):
+    monkeypatch.setenv("AGENTIC_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("AGENTIC_URL", "http://127.0.0.1:1")
+    assert agentic("run", "note.yaml", "--local", "--json").data["output"] == {"text": "hello!"}
+    assert "── artifact note.txt ──" in agentic("run", "note.yaml", "--local", "--show", "note.txt").output
+    assert "--yes: approved" in agentic("run", "plain-ask.yaml", "--local", "--yes").output
+    agentic("run", "repair.yaml", "--local", "-i", f"flag={tmp_path}/missing", expect=Exit.FAILED)
+    agentic("run", "missing", "--local", expect=Exit.NOT_FOUND)
