@@ -19,7 +19,7 @@ from runtime.steps.runner import StepRunner
 class AgentActor:
     """Wraps one StepRunner. Loses everything when it dies; the owners of its steps then notice and decide."""
 
-    async def __init__(self, name: str) -> None:
+    async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an async constructor
         wanted = settings()
         set_up_logs(wanted)
         self._name = name
@@ -29,6 +29,7 @@ class AgentActor:
         self._busy = Busy()
         self._pulse = Pulse(self._report, lambda _: None, self._metrics)
         self._pulse.start()
+        self._closed = asyncio.Event()
         self._watchdog = asyncio.create_task(end_with_raylet())
 
     async def run(self, owner: str, data: bytes) -> bytes:
@@ -52,10 +53,15 @@ class AgentActor:
         """Steps in flight; that it answers is the news."""
         return self._runner.in_flight
 
+    async def wait_closed(self) -> None:
+        """Pending until `close`: whoever waits hears of this process's death at once."""
+        await self._closed.wait()
+
     async def close(self) -> None:
         """Report for the last time and give connections and threads back; the caller kills the process then."""
         await self._pulse.stop()
         await self._runner.close()
+        self._closed.set()
 
     def _report(self) -> Report:
         self._recorder.forget_old()

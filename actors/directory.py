@@ -73,5 +73,3 @@ class Pulse:
         while True:
             await self.once()
             await asyncio.sleep(PULSE_SECONDS)
-
-

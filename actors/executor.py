@@ -15,7 +15,7 @@ from actors import wire
 from actors.fleet import Agent, Fleet
 from actors.tasks import IsolatedSteps
 from runtime.host.dispatch import lost
-from runtime.steps.protocol import Executor, StepCall, StepResult
+from runtime.steps.protocol import Executor, Item, StepCall, StepResult
 
 DIRECT = 2
 """Up to this many calls of one tick go out one by one: each is then faster than in a batch."""
@@ -33,14 +33,14 @@ def weight(calls: Sequence[StepCall]) -> int:
     return sum(1 if call.items is None else len(call.items) for call in calls)
 
 
-def blocks(call: StepCall) -> list[StepCall]:
-    """The call itself, or a large map's call cut at multiples of BLOCK."""
-    if call.items is None or len(call.items) <= BLOCK:
-        return [call]
-    cut: dict[int, list[int]] = {}
-    for position, item in enumerate(call.items):
-        cut.setdefault(item.index // BLOCK, []).append(position)
-    return [replace(call, items=tuple(call.items[position] for position in positions)) for positions in cut.values()]
+def blocks(call: StepCall) -> list[tuple[str, tuple[Item, ...]]]:
+    """What may go to different actors: the call itself, or a map's items cut at multiples of BLOCK, each with its placement key."""
+    if call.items is None:
+        return [(call.run_id, ())]
+    cut: dict[int, list[Item]] = {}
+    for item in call.items:
+        cut.setdefault(item.index // BLOCK, []).append(item)
+    return [(f"{call.run_id}/{call.step}/{block}", tuple(items)) for block, items in cut.items()]
 
 
 class RayExecutor(Executor):
@@ -86,16 +86,19 @@ class RayExecutor(Executor):
     async def _shared(self, calls: Sequence[StepCall]) -> AsyncGenerator[list[StepResult], None]:
         """Placed call by call; then one request per actor, or one per call when they are few."""
         by_agent: dict[Agent, list[StepCall]] = {}
-        for call in (part for whole in calls for part in blocks(whole)):
-            if not await self._fleet.ready(PATIENCE_SECONDS):
-                yield _nobody([call])
-                continue
-            key = call.run_id if call.items is None else f"{call.run_id}/{call.step}/{call.items[0].index // BLOCK}"
-            by_agent.setdefault(self._fleet.place(key, weight([call])), []).append(call)
+        for call in calls:
+            parts: dict[Agent, list[Item]] = {}
+            for key, items in blocks(call):
+                if await self._fleet.ready(PATIENCE_SECONDS):
+                    parts.setdefault(self._fleet.place(key, len(items) or 1), []).extend(items)
+                else:
+                    yield _nobody([replace(call, items=items) if items else call])
+            for agent, theirs in parts.items():
+                by_agent.setdefault(agent, []).append(replace(call, items=tuple(theirs)) if theirs else call)
         queue: Queue = asyncio.Queue()
         pumps = []
-        for agent, theirs in by_agent.items():
-            flights = [self._direct(agent, [call]) for call in theirs] if weight(theirs) <= DIRECT else [self._batch(agent, theirs)]
+        for agent, sent in by_agent.items():
+            flights = [self._direct(agent, [call]) for call in sent] if weight(sent) <= DIRECT else [self._batch(agent, sent)]
             pumps += [asyncio.create_task(_pump(flight, queue)) for flight in flights]
         async for batch in _drain(queue, pumps):
             yield batch

@@ -1,5 +1,6 @@
 """Writes the documents that are derived from code: `make docs`. A test fails while one of them is out of date."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TypeVar
 from runtime.engine.events import Kind
 from runtime.engine.states import RUN_TRANSITIONS, STEP_TRANSITIONS, TERMINAL_RUN, TERMINAL_STEP, RunStatus, StepStatus, WaitingFor
 
-FOLDER = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 S = TypeVar("S", bound=StrEnum)
 
 HEAD = """# State machines
@@ -60,8 +61,18 @@ def _table(transitions: Mapping[Kind, Mapping[S, S]], states: list[S]) -> str:
     return "\n".join(lines) + "\n"
 
 
-DOCUMENTS = {"state-machine.md": state_machine}
+def readme() -> str:
+    """README.md with the line counts of the files it recommends."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"\]\((runtime/[\w/]+\.py)\) \| \d* \|", lambda match: f"]({match[1]}) | {_lines(match[1])} |", text)
+
+
+def _lines(name: str) -> int:
+    return len((ROOT / name).read_text(encoding="utf-8").splitlines())
+
+
+DOCUMENTS = {"docs/state-machine.md": state_machine, "README.md": readme}
 
 if __name__ == "__main__":
     for name, text in DOCUMENTS.items():
-        (FOLDER / name).write_text(text(), encoding="utf-8")
+        (ROOT / name).write_text(text(), encoding="utf-8")

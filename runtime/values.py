@@ -5,7 +5,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from runtime.artifacts.protocol import ArtifactStore
-from runtime.engine.references import REFERENCE, holds_reference, is_reference, reference
+from runtime.references import REFERENCE, holds_reference, is_reference, reference
 
 __all__ = ["INLINE_LIMIT", "is_reference", "load", "reference", "spill"]
 

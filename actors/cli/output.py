@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+PIPE_WIDTH = 1000
+"""Columns of a table that nobody looks at."""
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most this many.")]
 
 STYLES = {
@@ -31,10 +33,11 @@ STYLES = {
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """A console on the present stdout or stderr; `rich` costs 70 ms and is loaded only here."""
+    """A console on the present stdout or stderr; `rich` costs 70 ms and is loaded only here. Pipes get lines of any width."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    found = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=PIPE_WIDTH)
 
 
 def clean(value: Any) -> str:
@@ -62,7 +65,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) 
     if not rows:
         line(empty, "dim")
         return
-    drawn = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, header in enumerate(headers):
+        drawn.add_column(header, no_wrap=index == 0, overflow="fold")  # the first one is an id, which people copy
     for row in rows:
         texts = ["" if cell is None else clean(cell) for cell in row]
         drawn.add_row(*(Text(text, style=STYLES.get(text, "")) for text in texts))

@@ -2,12 +2,12 @@
 
 import signal
 import threading
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from actors.cli.connection import load_settings
-from actors.cli.exits import CommandError, Exit
+from actors.cli.connection import home, load_settings, platform_state
 from actors.cli.output import Json, console, fields, line, print_json
 
 
@@ -26,9 +26,11 @@ def up(
             signal.signal(number, lambda *_: stopping.set())
     if not as_json:
         line("starting the platform …", "dim")
+    before = platform_state(settings.home).get("id")
     urls = start_platform(settings)
-    _addresses(_as_dict(urls), detach=detach, as_json=as_json)
-    if detach:
+    ours = platform_state(settings.home).get("id") != before
+    _addresses(asdict(urls), detach=detach or not ours, as_json=as_json)
+    if detach or not ours:
         return
     stopping.wait()
     line("draining …", "dim")
@@ -38,8 +40,6 @@ def up(
 
 def down() -> None:
     """Drain the platform on this machine and stop it. Runs that have not ended go on at the next start."""
-    from actors.cli.connection import platform_state
-
     settings = load_settings()
     if not platform_state(settings.home):
         line("the platform is not running")
@@ -53,7 +53,6 @@ def down() -> None:
 def status(*, as_json: Json = False) -> None:
     """Where the platform is and whether it is ready."""
     from actors.cli.client import api
-    from actors.cli.connection import home, platform_state
 
     with api() as client:
         state = {**platform_state(home()), "api": client.connection.url}
@@ -62,14 +61,6 @@ def status(*, as_json: Json = False) -> None:
         print_json({**_addresses_of(state), "ready": ready})
         return
     fields((*_rows(state), ("ready", "yes")))
-
-
-def _as_dict(urls: Any) -> dict[str, Any]:
-    from dataclasses import asdict, is_dataclass
-
-    if not is_dataclass(urls) or isinstance(urls, type):
-        raise CommandError("start_platform returned no addresses", Exit.FAILED)
-    return asdict(urls)
 
 
 def _addresses_of(state: dict[str, Any]) -> dict[str, str]:

@@ -28,7 +28,7 @@ MAX_DETAIL = 500
 
 
 def classify(error: Exception, choice: Choice) -> StepFailed:
-    """`error` as StepFailed, with the provider's wish to be asked later, and without its secrets."""
+    """An error of a model request or of the loop as StepFailed, with the provider's wish to be asked later, and without its secrets."""
     if isinstance(error, StepFailed):
         return error
     code, retryable = _kind(error)
@@ -43,9 +43,10 @@ def _kind(error: Exception) -> tuple[str, bool]:
     if isinstance(error, ai.ModelHTTPError):
         # Statuses without a meaning of their own: 408 and 409 pass, redirects and other refusals do not.
         return ("provider_unavailable", True) if error.status_code in (408, 409, 425) else ("model_request_refused", False)
-    if isinstance(error, TimeoutError):
-        return "timeout", True
-    return ("model_output_invalid", True) if isinstance(error, ValueError) else ("exception", True)
+    if isinstance(error, ai.UserError):
+        return "agent_invalid", False
+    # What is left are answers no one can read: broken JSON, JSON of another shape, a page of a proxy.
+    return "model_output_invalid", True
 
 
 def _sentence(error: Exception, code: str, provider: str) -> str:
@@ -57,9 +58,8 @@ def _sentence(error: Exception, code: str, provider: str) -> str:
         return f"{provider} did not answer in time"
     if isinstance(error, ai.ModelConnectionError):
         return f"{provider} cannot be reached"
-    if isinstance(error, ai.AgentRunError):
-        return error.message[:MAX_DETAIL]
-    return f"{type(error).__name__}: {error}"[:MAX_DETAIL]
+    text = error.message if isinstance(error, ai.AgentRunError) else f"{type(error).__name__}: {error}"
+    return (f"the answer of {provider} cannot be used: {text}" if code == "model_output_invalid" else text)[:MAX_DETAIL]
 
 
 def _said(body: Any) -> str:

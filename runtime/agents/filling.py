@@ -52,8 +52,8 @@ class _Filling:
     def __init__(self, root: Any, speech: Speech, variant: int) -> None:
         self._root, self._speech, self._variant = root, speech, variant
         self._made = 0
-        self._free: list[tuple[int, tuple[Any, ...]]] = []
-        """Where a mark may stand: the smaller the number, the better."""
+        self._free: list[tuple[int, tuple[Any, ...], int | None]] = []
+        """Where a mark may stand, and how long the text there may be: the smaller the first number, the better."""
 
     def value(self, schema: Any, name: str, place: int | None, depth: int, path: tuple[Any, ...] = ()) -> Any:
         self._made += 1
@@ -160,7 +160,7 @@ class _Filling:
         text = text if high is None else shorten(text, high)
         if len(text) < low:
             text = (text + " · " + (self._speech.sentence(0) + " ") * (low // 2 + 1))[:low]
-        self._free.append((_mark_rank(name, len(path)), path))
+        self._free.append((_mark_rank(name, len(path)), path, high))
         return text
 
     def _matching(self, pattern: str, name: str, place: int | None, low: int, high: int | None) -> str:
@@ -249,8 +249,8 @@ class _Filling:
         """`value` with the mark before the free text that suits it best; `value` itself when there is none."""
         if not self._free:
             return value
-        path = min(self._free, key=lambda free: free[0])[1]
-        return _put(value, path)
+        _, path, limit = min(self._free, key=lambda free: free[0])
+        return _put(value, path, limit)
 
 
 def _type(schema: dict[str, Any], *, deep: bool, variant: int) -> str:
@@ -311,9 +311,9 @@ def _mark_rank(name: str, depth: int) -> int:
     return depth * 10 + (0 if kind & PROSE else 6 if kind & TITLES else 3)
 
 
-def _put(value: Any, path: tuple[Any, ...]) -> Any:
+def _put(value: Any, path: tuple[Any, ...], limit: int | None) -> Any:
     if not path:
-        return MARK + value
+        return MARK + (value if limit is None else shorten(value, limit - len(MARK)))
     if isinstance(value, list):
-        return [_put(part, path[1:]) if at == path[0] else part for at, part in enumerate(value)]
-    return {name: _put(part, path[1:]) if name == path[0] else part for name, part in value.items()}
+        return [_put(part, path[1:], limit) if at == path[0] else part for at, part in enumerate(value)]
+    return {name: _put(part, path[1:], limit) if name == path[0] else part for name, part in value.items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_ai import Agent, ModelRetry, RunContext, ToolFailed, UsageLimits
 from pydantic_ai import Tool as FunctionTool
+from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RunUsage
 
@@ -17,6 +18,7 @@ from runtime.agents.output import sentences, shape_of
 from runtime.agents.providers import REQUEST_SECONDS
 from runtime.agents.toolbox import Toolbox
 from runtime.agents.tools import Tool, tools_of
+from runtime.errors import StepFailed
 from runtime.errors import StepFailed
 
 REPAIRS = 3
@@ -43,13 +45,13 @@ async def run_live(spec: dict[str, Any], model_id: str, context: AgentContext) -
             infer_name=False,
         )
         return AgentOutcome(result.output, _spent(usage, toolbox, ledger))
-    except Exception as error:
+    except (StepFailed, AgentRunError, UserError) as error:
         failed = classify(error, choice)
         if failed.error_code == "model_output_invalid":
             await ledger.discard()
         if usage.requests:
             failed.details["usage"] = _spent(usage, toolbox, ledger)
-        raise failed from error
+        raise failed from error.__cause__ if failed is error else error
 
 
 def _canonical(value: Any) -> str:
@@ -99,5 +101,3 @@ def _spent(usage: RunUsage, toolbox: Toolbox, ledger: Ledger) -> dict[str, Any]:
         "cost_usd": None if usage.cost is None else float(usage.cost),
     }
     return spent | ({"replayed": ledger.replayed} if ledger.replayed else {})
-
-

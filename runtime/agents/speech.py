@@ -33,6 +33,10 @@ class Speech:
         self._digest = digest
         self._seed = seed
 
+    @property
+    def all_text(self) -> str:
+        return self._digest.text
+
     def text(self, name: str, place: int | None) -> str:
         """A text for the field `name`; `place` is its position in a list, None outside of one."""
         kind, digest = tokens(name), self._digest

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from runtime.agents.ledger import Ledger
 from runtime.agents.tools import Tool
@@ -27,6 +27,16 @@ class Toolbox:
         self._limit = limit
         self.calls = 0
 
+    @property
+    def tools(self) -> list[Tool]:
+        """In the order the agent names them."""
+        return list(self._tools.values())
+
+    @staticmethod
+    def as_text(value: Any) -> str:
+        """A result as JSON text."""
+        return to_json(value).decode()
+
     def problems(self, name: str, args: dict[str, Any]) -> list[Problem]:
         """What is wrong with these arguments."""
         return check_value(self._tools[name].parameters, args)
@@ -48,7 +58,7 @@ class Toolbox:
             data = to_json(value, inf_nan_mode="strings")
             if len(data) > MAX_RESULT:
                 return {"failed": f"the result has {len(data)} bytes; at most {MAX_RESULT} can be used: ask for less"}
-            return {"value": to_jsonable_python(value, inf_nan_mode="strings")}
+            return {"value": from_json(data)}
         except AgenticError:
             raise
         except PydanticSerializationError as error:

@@ -7,8 +7,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
-from runtime.api.answers import Problem
+from runtime.api.answers import Events, Problem
 from runtime.api.problems import MEDIA_TYPE, STATUS
 from runtime.api.requests import BODIES
 
@@ -47,7 +48,7 @@ def documented(
         extra["requestBody"] = {"required": not optional, "content": content}
     if headers:
         extra["parameters"] = [_HEADERS[name] for name in headers]
-    return {"responses": responses, "openapi_extra": extra, "status_code": min(answers), "response_model": None}
+    return {"responses": responses, "openapi_extra": extra, "status_code": min(answers), "response_model": None, "response_class": Response}
 
 
 def _answer(status: int, model: Any) -> dict[str, Any]:
@@ -83,7 +84,7 @@ _HEADERS = {
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI 3.1 document: FastAPI's, with the models that only `openapi_extra` names and the security scheme."""
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    models: Any = [(model, "validation") for model in BODIES] + [(Problem, "validation")]
+    models: Any = [(model, "validation") for model in (*BODIES, Problem, Events)]
     _, extra = models_json_schema(models, ref_template=_SCHEMA)
     components = found.setdefault("components", {})
     components["schemas"] = dict(sorted({**components.get("schemas", {}), **extra["$defs"]}.items()))

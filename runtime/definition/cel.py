@@ -59,7 +59,14 @@ def program(source: str, *, loops: bool) -> tuple[cel.Expression, str]:
     """The runnable program and the name of its result's type (`BOOL`, `DYN`, `LIST<STRING>`…). Raises CelError."""
     compiled = _compile(_UNTYPED, source, check=True)
     type_ = str(compiled.return_type().name())
-    return (_UNTYPED.deserialize(guarded(compiled.serialize(), _RESERVED_IDS)) if loops else compiled), type_
+    return (_guard(compiled) if loops else compiled), type_
+
+
+def _guard(compiled: cel.Expression) -> cel.Expression:
+    try:
+        return _UNTYPED.deserialize(guarded(compiled.serialize(), _RESERVED_IDS))
+    except RuntimeError:  # the library's limit for nested messages is all that can go wrong with a program it made itself
+        raise CelError([Mistake(1, 1, "the loops of the expression are nested or chained too deep")]) from None
 
 
 def result_type(source: str, names: Names) -> str:

@@ -60,7 +60,7 @@ def _check_options(step: Step, pointer: str, findings: Findings) -> None:
         return
     for option in ("retry", "timeout", "on_crash"):
         if option in step.model_fields_set:
-            findings.add(join(pointer, option), f"a {step.kind} step makes no attempts, so '{option}' means nothing here{_INSTEAD[step.kind]}", at_key=True)
+            findings.add(join(pointer, option), f"{step.kind} steps make no attempts, so '{option}' means nothing here{_INSTEAD[step.kind]}", at_key=True)
 
 
 def _check_switch(step: Step, pointer: str, findings: Findings) -> None:

@@ -8,7 +8,7 @@ from runtime.definition.pointers import join
 from runtime.errors import Problem
 
 MAX_DEPTH = 64
-MAX_VALUES = 100_000
+MAX_VALUES = 1_000_000
 _MAX_PROBLEMS = 100
 
 

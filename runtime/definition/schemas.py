@@ -65,7 +65,7 @@ def _refuse(uri: str) -> NoReturn:
 
 def _sentence(message: str) -> str:
     first = message.split("\n", 1)[0]
-    if "remote references are not allowed" in first:
+    if "is not present in a registry" in first:
         first = "remote references ($ref to another document) are not allowed"
     first = first.replace(" is not valid under any of the schemas listed in the 'anyOf' keyword", " is none of the forms allowed here")
     return first if len(first) <= 300 else first[:297] + "…"

@@ -113,7 +113,9 @@ def _problems(error: ValidationError, document: dict[str, Any]) -> tuple[list[Pr
         pointer = join("", *steps)
         whole = _AS_A_WHOLE.get(str(steps[-1])) if steps and details["type"] != "extra_forbidden" else None
         if whole and isinstance(details["input"], dict):
-            continue  # another error speaks of what is in it
+            if details["type"] != "missing":
+                continue  # another error speaks of what is in it
+            whole = None
         detail = whole or _sentence(details, steps)
         found.setdefault((pointer, detail), Problem(pointer, detail))
         if on_key:

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainSer
 _DURATION = re.compile(r"(?:(\d{1,15})d)?(?:(\d{1,15})h)?(?:(\d{1,15})m(?!s))?(?:(\d{1,15})s)?(?:(\d{1,15})ms)?", re.ASCII)
 _SIZE = re.compile(r"(\d{1,16}) ?(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,3})%", re.ASCII)
+_IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+_NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 _SIZE_UNITS = {
     None: 1,
     "B": 1,
@@ -71,15 +73,20 @@ def parse_threshold(value: Any) -> int | str:
 
 def _identifier(what: str) -> Any:
     def check(value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
+        if not re.fullmatch(_IDENTIFIER, value):
             raise ValueError(f"{what} starts with a letter or _ and has at most 64 letters, digits and _")
         return value
 
     return AfterValidator(check)
 
 
+def _schema(pattern: str, **more: int) -> WithJsonSchema:
+    """What the published schema says of a text checked here, where the message is better than "does not match"."""
+    return WithJsonSchema({"type": "string", "pattern": pattern, **more})
+
+
 def _workflow_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", value) or len(value) > 63:
+    if not re.fullmatch(_NAME, value) or len(value) > 63:
         raise ValueError("a workflow's name is lower case letters, digits and single hyphens, at most 63 characters, such as research-brief")
     return value
 
@@ -111,9 +118,9 @@ Threshold = Annotated[
 ]
 """How many failures are bearable: a count or a percentage."""
 
-StepId = Annotated[str, _identifier("a step's id"), Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
-InputName = Annotated[str, _identifier("an input's name"), Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
-WorkflowName = Annotated[str, AfterValidator(_workflow_name), Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=63)]
+StepId = Annotated[str, _identifier("a step's id"), _schema(_IDENTIFIER)]
+InputName = Annotated[str, _identifier("an input's name"), _schema(_IDENTIFIER)]
+WorkflowName = Annotated[str, AfterValidator(_workflow_name), _schema(_NAME, maxLength=63)]
 Cel = Annotated[str, Field(min_length=1, max_length=10_000, json_schema_extra={"x-agentic": "expression"})]
 """A bare CEL expression, such as `size(steps.rank.output) >= 3`."""
 

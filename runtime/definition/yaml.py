@@ -35,9 +35,10 @@ _PLACE = re.compile(r"position (\d+)")
 def read(text: str | bytes) -> tuple[Any, Marks]:
     """The JSON value of a document and where everything in it stands. Raises DefinitionInvalid, never anything else."""
     source = _decoded(text)
-    if not source.lstrip("\ufeff \t\r\n"):
+    first = source.lstrip(" \t\r\n")[:1]
+    if not first:
         raise _invalid("the document is empty", 1, 1)
-    value, marks = _json(source) if source.lstrip()[0] in "{[" else _yaml(source)
+    value, marks = _json(source) if first in "{[" else _yaml(source)
     problems = [Problem(problem.pointer, problem.detail, *marks.value(problem.pointer)) for problem in check_json(value)]
     if problems:
         raise DefinitionInvalid(problems[0].detail, problems=problems)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runtime.engine.references import REFERENCE, holds_reference, is_reference
 from runtime.engine.state import RunState, StepState
 from runtime.engine.states import StepStatus
+from runtime.references import REFERENCE, holds_reference, is_reference
 
 
 class Unloaded(Exception):  # noqa: N818 - not an error: it asks the host for a value

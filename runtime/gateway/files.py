@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from runtime.engine.references import REFERENCE
+from runtime.references import REFERENCE
 from runtime.engine.state import RunState
 from runtime.errors import ArtifactMissing, NotFound
 from runtime.gateway.reads import Reads

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from runtime.artifacts.protocol import ArtifactStore
-from runtime.engine.references import REFERENCE
+from runtime.references import REFERENCE
 from runtime.errors import InputInvalid, PayloadTooLarge, Problem
 from runtime.values import INLINE_LIMIT, reference
 

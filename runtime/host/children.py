@@ -10,8 +10,9 @@ from runtime.definition.plan import plan_for
 from runtime.engine.commands import StartChild
 from runtime.engine.events import Event, Kind
 from runtime.engine.states import RunStatus
-from runtime.errors import AgenticError, NotFound
+from runtime.errors import AgenticError, InputInvalid, NotFound
 from runtime.host.slot import Slot
+from runtime.references import REFERENCE, holds_reference
 from runtime.store.protocol import Catalog, DefinitionRow, Message, MessageKind, NewRun, RunRow
 from runtime.values import spill
 
@@ -48,6 +49,8 @@ class Children:
         row = found.get(key) or await self._definition(slot.row.tenant, command)
         found[key] = row
         inputs: Any = check_inputs(plan_for(row.document, row.definition).definition, command.inputs)
+        if any(map(holds_reference, inputs.values())):
+            raise InputInvalid(f"the key {REFERENCE} is reserved: an input may not name a stored value by hand")
         body = {
             "workflow": row.workflow,
             "definition": row.definition,

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from runtime.agents import loop  # light: pydantic_ai comes with the first live step
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.providers import Providers
 from runtime.steps.context import StepServices, Work
@@ -24,9 +25,7 @@ class AgentKind:
 
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
         """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
-        from runtime.agents.loop import run_agent
-
-        outcome = await run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(work))
+        outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(work))
         return Outcome(outcome.output, outcome.usage)
 
     async def close(self) -> None:

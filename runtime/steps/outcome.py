@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, from_json, to_jsonable_python
 
 from runtime.artifacts.protocol import ArtifactStore
-from runtime.engine.references import holds_reference
+from runtime.references import holds_reference
 from runtime.errors import AgenticError, LimitExceeded, StepFailed, StoreUnavailable
 from runtime.values import INLINE_LIMIT, reference
 

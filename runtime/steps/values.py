@@ -7,7 +7,7 @@ from typing import Any
 
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.definition.render import CompiledSpec, spec_for
-from runtime.engine.references import REFERENCE, holds_reference, is_reference
+from runtime.references import REFERENCE, holds_reference, is_reference
 from runtime.steps.protocol import Item, StepCall
 from runtime.values import load
 

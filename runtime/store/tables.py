@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
-from sqlalchemy.sql.elements import TextClause
 
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Kind
 from runtime.store.columns import PlainText, Serial
@@ -11,7 +10,7 @@ from runtime.store.columns import PlainText, Serial
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
 
 
-def _partial(name: str, *columns: str | TextClause, where: str, unique: bool = False) -> Index:
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """An index over the rows `where` names: SQLite and PostgreSQL both have them."""
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
@@ -48,7 +47,7 @@ runs = Table(
     Column("labels", Text),
     Column("result", Text),
     Column("error", Text),
-    _partial("ix_runs_claimable", "isolation", text("priority DESC"), "wake_at", "run_id", where="owner IS NULL AND wake_at IS NOT NULL"),
+    _partial("ix_runs_claimable", "isolation", "priority", "wake_at", "run_id", where="owner IS NULL AND wake_at IS NOT NULL"),
     _partial("ix_runs_owner", "owner", where="owner IS NOT NULL"),
     _partial("ix_runs_active", "tenant", "run_id", where="ended_at IS NULL"),
     _partial("ix_runs_parent_run", "parent_run", where="parent_run IS NOT NULL"),

@@ -86,8 +86,8 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
 
-@pytest.fixture
-async def served(app: FastAPI, world: World) -> AsyncIterator[httpx2.AsyncClient]:
+@asynccontextmanager
+async def serving(app: FastAPI, key: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of a real server on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = _Server(uvicorn.Config(app, lifespan="off", log_level="error", timeout_graceful_shutdown=1))
@@ -95,9 +95,16 @@ async def served(app: FastAPI, world: World) -> AsyncIterator[httpx2.AsyncClient
     await server.listening.wait()
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        async with httpx2.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {world.key}"}) as opened:
+        async with httpx2.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {key}"}, timeout=60) as opened:
             yield opened
     finally:
         server.should_exit = True
         await running
         listener.close()
+
+
+@pytest.fixture
+async def served(app: FastAPI, world: World) -> AsyncIterator[httpx2.AsyncClient]:
+    """The scripted world behind a real server."""
+    async with serving(app, world.key) as opened:
+        yield opened

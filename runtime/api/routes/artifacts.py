@@ -22,6 +22,7 @@ router = APIRouter(tags=["artifacts"])
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _MEDIA_TYPE = re.compile(r"[a-zA-Z0-9!#$&^_.+-]{1,100}/[a-zA-Z0-9!#$&^_.+-]{1,100}(;\s*charset=[a-zA-Z0-9-]{1,30})?")
 _BYTES = "application/octet-stream"
+_ANY = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 _SAFE = {"Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'", "Accept-Ranges": "bytes"}
 
 
@@ -33,7 +34,7 @@ async def artifacts(request: Request, run_id: str, page_size: PageSize = 50, pag
     return json(page("artifacts", [views.artifact(row) for row in rows], full=len(rows) == page_size, cursor=cursor))
 
 
-@router.get("/v1/runs/{run_id}/artifacts/{name:path}", **documented({200: _BYTES, 206: _BYTES, 304: None}, 404, 410, 416, headers=("Range",)))
+@router.get("/v1/runs/{run_id}/artifacts/{name:path}", **documented({200: _ANY, 206: _ANY, 304: None}, 404, 410, 416, headers=("Range",)))
 async def artifact(request: Request, run_id: str, name: str) -> Response:
     """One artifact as a download, whole or one range of it."""
     service = gateway(request)

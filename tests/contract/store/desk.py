@@ -114,6 +114,10 @@ class Desk:
         assert await hand.start() is AppendOutcome.COMMITTED
         return hand
 
+    async def append_calls(self, hand: Hand, count: int) -> None:
+        """Make a journal longer by `count` events."""
+        assert await hand.append(*[(Kind.CALL_FINISHED, {"step": "a", "body": {"n": n}}) for n in range(count)]) is AppendOutcome.COMMITTED
+
     async def send(self, run_id: str, kind: MessageKind = MessageKind.SIGNAL, *, message_id: str | None = None, **body: Any) -> SendOutcome:
         return await self.journal.send(message(run_id, kind, message_id=message_id, **body))
 

@@ -192,7 +192,8 @@ def test_a_run_is_canceled(agentic):
     run_id = started(agentic, "listen.yaml")
     agentic("runs", "cancel", run_id, "--reason", "enough")
     agentic("runs", "watch", run_id, expect=Exit.CANCELED)
-    agentic("runs", "cancel", run_id, expect=Exit.CONFLICT)
+    ended = agentic("run", "note.yaml", "-w", "--json").data["run_id"]
+    agentic("runs", "cancel", ended, expect=Exit.CONFLICT)
 
 
 def test_a_run_is_paused_and_goes_on(agentic):

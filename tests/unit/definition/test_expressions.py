@@ -121,12 +121,13 @@ INVALID = [
     ("run.stats", 1, 1, "write run.id, run.workflow, run.status or run.error; did you mean 'status'?"),
     ("inputs.x + nope()", 1, 16, "there is no function or name 'nope'"),
     ("'a' + 1", 1, 5, "'+' does not take string, int"),
-    ("google.protobuf.Int64Value{value: 3}", 1, 27, "'google.protobuf.Int64Value{…}' is no part of this language; write {'key': value}"),
-    ("cel.bind(a, 1, a)", 1, 1, "there is no name 'cel'; names begin with inputs, steps, run, item, index, iteration, previous or output"),
+    ("google.protobuf.Int64Value{value: 3}", 1, 1, "'google.protobuf.Int64Value{…}' is no part of this language; write {'key': value}"),
+    ("cel.bind(item, 1, item)", 1, 1, "there is no name 'cel'; names begin with inputs, steps, run, item, index, iteration, previous or output"),
     ("Inputs.x", 1, 1, "there is no name 'Inputs'; did you mean 'inputs'?; names begin with inputs, steps, run, item, index, iteration, previous or output"),
     ("\ud800", 1, 1, "an expression cannot contain U+0000 or half of a surrogate pair"),
     ("'\0'", 1, 1, "an expression cannot contain U+0000 or half of a surrogate pair"),
     ("(" * 40 + "1" + ")" * 40, 1, 1, "the expression is nested deeper than 32 levels"),
+    ("[1]" + ".map(v, [v, v])" * 30, 1, 1, "the loops of the expression are nested or chained too deep"),
     ("1" * 10_001, 1, 1, "an expression has at most 10000 characters, this one has 10001"),
 ]
 
@@ -224,8 +225,8 @@ LIMITS = [
     ("inputs.x.replace('a', 'aaaa')", "a" * 2**19, "the text would be longer than 1048576 characters"),
     ("[inputs.x, inputs.x, inputs.x].join('')", "a" * 2**19, "the text would be longer than 1048576 characters"),
     ("inputs.x" + " + inputs.x" * 30, "a" * 2**17, "it would build or compare too much; do this in a python step"),
-    ("[inputs.x]" + ".map(v, [v, v])" * 25 + " == []", [1], "it would build or compare too much; do this in a python step"),
-    ("inputs.x" + ".map(v, [v, v])" * 20 + " == inputs.x", [1], "it would build or compare too much; do this in a python step"),
+    ("[inputs.x]" + ".map(v, [v, v, v, v, v, v])" * 9 + " == []", [1], "it would build or compare too much; do this in a python step"),
+    ("inputs.x" + ".map(v, [v, v, v, v, v, v])" * 9 + " == inputs.x", [1], "it would build or compare too much; do this in a python step"),
 ]
 
 

@@ -209,7 +209,9 @@ async def test_approval_is_asked_materialised_and_applied_once(world: World) -> 
 
 async def test_a_child_run_gives_its_output_to_the_parent(world: World) -> None:
     host = await world.host(Hands())
-    await world.publish({"name": "child", "inputs": {"n": {"type": "integer"}}, "steps": {"c": {"set": {"n": "${{ inputs.n + 1 }}"}}}, "outputs": {"n": "steps.c.output.n"}})
+    await world.publish(
+        {"name": "child", "inputs": {"n": {"type": "integer"}}, "steps": {"c": {"set": {"n": "${{ inputs.n + 1 }}"}}}, "outputs": {"n": "steps.c.output.n"}}
+    )
     run_id = await world.submit(flow(call={"workflow": {"name": "child", "inputs": {"n": 41}}}))
     host.nudge([run_id])
     assert (await world.end(run_id)).result == {"call": {"n": 42}}
@@ -228,8 +230,14 @@ async def test_a_child_that_cannot_be_started_fails_its_step(world: World) -> No
 
 async def test_a_map_over_child_runs(world: World) -> None:
     host = await world.host(Hands())
-    await world.publish({"name": "child", "inputs": {"n": {"type": "integer"}}, "steps": {"c": {"set": {"n": "${{ inputs.n * 2 }}"}}}, "outputs": {"n": "steps.c.output.n"}})
-    document = {"name": "parent", "inputs": {"ns": {"type": "array"}}, "steps": {"all": {"workflow": {"name": "child", "inputs": {"n": "${{ item }}"}}, "map": {"over": "inputs.ns"}}}}
+    await world.publish(
+        {"name": "child", "inputs": {"n": {"type": "integer"}}, "steps": {"c": {"set": {"n": "${{ inputs.n * 2 }}"}}}, "outputs": {"n": "steps.c.output.n"}}
+    )
+    document = {
+        "name": "parent",
+        "inputs": {"ns": {"type": "array"}},
+        "steps": {"all": {"workflow": {"name": "child", "inputs": {"n": "${{ item }}"}}, "map": {"over": "inputs.ns"}}},
+    }
     run_id = await world.submit(document, {"ns": [1, 2, 3]})
     host.nudge([run_id])
     assert (await world.end(run_id)).result == {"all": [{"n": 2}, {"n": 4}, {"n": 6}]}

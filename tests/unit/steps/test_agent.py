@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from runtime.agents.context import AgentOutcome
 from runtime.errors import StepFailed
 from runtime.steps.runner import StepRunner

@@ -7,7 +7,7 @@ import time
 import pytest
 import sample_steps
 
-from runtime.engine.references import reference
+from runtime.references import reference
 from runtime.steps.flights import BATCH_RESULTS, Kept
 from runtime.steps.protocol import Item, StepResult
 from runtime.steps.runner import StepRunner

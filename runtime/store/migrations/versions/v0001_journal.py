@@ -59,9 +59,7 @@ def _runs() -> None:
     where = sa.text("ended_at IS NULL")
     op.create_index("ix_runs_active", "runs", ["tenant", "run_id"], unique=False, sqlite_where=where, postgresql_where=where)
     where = sa.text("owner IS NULL AND wake_at IS NOT NULL")
-    op.create_index(
-        "ix_runs_claimable", "runs", ["isolation", sa.text("priority DESC"), "wake_at", "run_id"], unique=False, sqlite_where=where, postgresql_where=where
-    )
+    op.create_index("ix_runs_claimable", "runs", ["isolation", "priority", "wake_at", "run_id"], unique=False, sqlite_where=where, postgresql_where=where)
     where = sa.text("owner IS NOT NULL")
     op.create_index("ix_runs_owner", "runs", ["owner"], unique=False, sqlite_where=where, postgresql_where=where)
     where = sa.text("parent_run IS NOT NULL")

@@ -1,0 +1,149 @@
+"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, and counts the metrics of the cluster.
+
+It decides nothing that matters: without it runs go on and dead owners are still noticed by their heartbeats, only a little later.
+"""
+
+import asyncio
+from typing import Any
+
+import ray
+import structlog
+from ray.exceptions import RayError
+
+from actors.agent import RemoteAgentActor
+from actors.capacity import agent_bounds, agents_needed, workflow_bounds, workflows_needed
+from actors.dedicated import DedicatedActors
+from actors.directory import Directory, Report
+from actors.names import AGENT, DEDICATED, SUPERVISOR, WORKFLOW, handle, living
+from actors.pool import Pool, spawn_actor
+from actors.process import end_with_raylet, set_up_logs, settings
+from actors.workflow import RemoteWorkflowActor
+from runtime.clock import SystemClock
+from runtime.errors import StoreUnavailable
+from runtime.metrics import Registry
+from runtime.store.open import open_store
+
+log = structlog.get_logger(__name__)
+
+TEND_SECONDS = 0.5
+COUNT_SECONDS = 1.0
+
+
+class SupervisorActor:
+    """Everything here can be rebuilt from the names of the living actors and the database."""
+
+    async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an async constructor
+        del name  # it is always SUPERVISOR
+        self._settings = settings()
+        set_up_logs(self._settings)
+        self._store = await open_store(self._settings.database, durability=self._settings.durability)
+        self._registry = Registry()
+        self._clock = SystemClock()
+        self._active, self._counted = 0, 0.0
+        self._open_pools()
+        self._cores = float(ray.cluster_resources().get("CPU", 1))
+        self._tasks = [asyncio.create_task(end_with_raylet()), asyncio.create_task(self._tend_forever())]
+
+    def _open_pools(self) -> None:
+        resources = ray.cluster_resources()
+        memory, cores = resources.get("memory", 2**30), resources.get("CPU", 1)
+        bounds = workflow_bounds(self._settings, memory)
+        self._workflows = Pool(WORKFLOW, RemoteWorkflowActor, bounds, drain=self._drain_workflow, died=self._owner_died)
+        self._agents = Pool(AGENT, RemoteAgentActor, agent_bounds(self._settings, memory, cores), drain=self._drain_agent, died=self._agent_died)
+        self._dedicated = DedicatedActors(RemoteWorkflowActor, self._store.journal, self._clock, bounds.most, drain=self._drain_workflow, died=self._owner_died)
+        names = living()
+        self._workflows.adopt(names)
+        self._agents.adopt(names)
+        self._dedicated.adopt(names)
+        self._workflows.resize(1)
+        self._agents.resize(1)
+
+    async def report(self, report: Report) -> Directory:
+        """What a process did in the last second; the answer says who is there."""
+        self._registry.apply(report.deltas)
+        if report.kind == WORKFLOW:
+            self._workflows.report(report)
+        elif report.kind == AGENT:
+            self._agents.report(report)
+        elif report.kind == DEDICATED:
+            self._dedicated.report(report)
+        return Directory(self._workflows.loads(), self._agents.loads())
+
+    async def ready(self) -> None:
+        """Return when both pools have their least size."""
+        await self._agents.ready()
+        await self._workflows.ready()
+
+    async def metrics(self) -> bytes:
+        """The promised metrics of the whole cluster as Prometheus text."""
+        await self._count()
+        self._registry.set_active_runs(self._active)
+        return self._registry.render()
+
+    async def drain(self) -> None:
+        """Stop everything in order: owners hand their runs over first, then those who carried steps out leave."""
+        self._tasks[1].cancel()
+        await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
+        await self._agents.drain()
+        await self._store.close()
+
+    async def _tend_forever(self) -> None:
+        while True:
+            try:
+                await self._tend()
+            except StoreUnavailable as failure:
+                log.warning("store_unavailable", error=str(failure))
+            await asyncio.sleep(TEND_SECONDS)
+
+    async def _tend(self) -> None:
+        await self._count()
+        loads = [report.load for report in self._workflows.reports()]
+        self._workflows.resize(workflows_needed(loads, self._settings.runs_per_actor, self._active))
+        agents = self._agents.reports()
+        busy = [report.busy for report in agents]
+        self._agents.resize(agents_needed([report.load for report in agents], busy, self._settings.steps_per_agent_actor, self._cores))
+        await self._dedicated.tend()
+
+    async def _count(self) -> None:
+        """The runs that have not ended, from the database, at most once a second."""
+        now = self._clock.monotonic()
+        if now - self._counted >= COUNT_SECONDS:
+            self._counted = now
+            self._active = await self._store.journal.active_runs()
+
+    async def _owner_died(self, name: str, owner: str | None) -> None:
+        """Do not wait for the lease: free its runs now, and have the others look for them. Wrong notices are harmless (epochs)."""
+        if owner is None:
+            return
+        try:
+            freed = await self._store.journal.bury([owner], now=self._clock.now())
+        except StoreUnavailable as failure:
+            log.warning("bury_failed", owner=owner, error=str(failure))
+            return
+        log.info("owner_buried", actor=name, owner=owner, runs=freed)
+        for other in self._workflows.others(name):
+            try:
+                handle(other).owner_died.remote(owner)
+            except (RayError, ValueError):
+                log.info("hint_lost", actor=other)
+
+    async def _agent_died(self, name: str, owner: str | None) -> None:
+        """Owners notice by their failed calls; Ray starts the actor anew."""
+
+    async def _drain_workflow(self, actor: Any) -> None:
+        await actor.drain.remote(self._settings.drain_ms)
+
+    async def _drain_agent(self, actor: Any) -> None:
+        """Owners send nothing more once the next directory has reached them; wait for what is in flight, within the grace."""
+        until = self._clock.monotonic() + self._settings.drain_ms / 1000
+        while await actor.ping.remote() and self._clock.monotonic() < until:
+            await asyncio.sleep(0.1)
+        await actor.close.remote()
+
+
+RemoteSupervisor = ray.remote(SupervisorActor)
+
+
+def ensure_supervisor() -> Any:
+    """The Supervisor of this cluster, started if there is none."""
+    return spawn_actor(RemoteSupervisor, SUPERVISOR, max_concurrency=10_000)

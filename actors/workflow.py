@@ -1,0 +1,115 @@
+"""WorkflowActor: an async Ray actor around one Host. Each construction is a new owner; the journal's epochs keep it apart from the last."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import ray
+
+from actors.directory import Directory, Pulse, Report
+from actors.executor import RayExecutor
+from actors.fleet import Fleet
+from actors.names import DEDICATED, WORKFLOW
+from actors.process import Busy, end, end_with_raylet, set_up_logs, settings
+from actors.runner import RayRunner
+from runtime.artifacts.open import open_artifacts
+from runtime.host import Host
+from runtime.local import new_owner
+from runtime.metrics import Metrics
+from runtime.store.open import open_store
+
+
+class WorkflowActor:
+    """All methods but `drain` are hints: they carry no data, and losing or doubling one changes nothing."""
+
+    async def __init__(self, name: str, dedicated_to: str | None = None) -> None:  # type: ignore[misc]  # Ray awaits an async constructor
+        wanted = settings()
+        set_up_logs(wanted)
+        self._name = name
+        self._kind = DEDICATED if dedicated_to else WORKFLOW
+        self._store = await open_store(wanted.database, durability=wanted.durability, migrate=False)
+        self._metrics = Metrics()
+        self._fleet = Fleet(wanted.steps_per_agent_actor)
+        self._others = RayRunner(self._store.journal)
+        self._busy = Busy()
+        self._host = Host(
+            owner=new_owner(name),
+            store=self._store,
+            artifacts=open_artifacts(wanted),
+            executor=RayExecutor(name, self._fleet),
+            settings=wanted,
+            metrics=self._metrics,
+            dedicated_to=dedicated_to,
+            notify=self._others.nudge,
+        )
+        self._pulse = Pulse(self._report, self._learn, self._metrics)
+        await self._pulse.once()
+        await self._host.start()
+        self._pulse.start()
+        self._draining = False
+        self._watchdogs = [asyncio.create_task(end_with_raylet()), asyncio.create_task(self._end_with_lease())]
+
+    async def nudge(self, run_ids: Sequence[str]) -> None:
+        """These runs have something to do."""
+        self._host.nudge(run_ids)
+
+    async def owner_died(self, owner: str) -> None:
+        """The Supervisor has seen this owner's process end."""
+        self._host.owner_died(owner)
+
+    async def watch(self, run_id: str, after: int, timeout: float) -> None:
+        """Return when the run has moved beyond `after`; see Host.watch."""
+        await self._host.watch(run_id, after, timeout)
+
+    async def watch_many(self, wanted: Sequence[tuple[str, int, float]]) -> AsyncGenerator[list[int], None]:
+        """Many watches (run id, after, timeout) in one call; yields the positions of those that are over."""
+        over: asyncio.Queue[int] = asyncio.Queue()
+        tasks = [asyncio.create_task(self._watch_one(position, one, over)) for position, one in enumerate(wanted)]
+        left = len(tasks)
+        while left:
+            batch = [await over.get()]
+            while not over.empty():
+                batch.append(over.get_nowait())
+            left -= len(batch)
+            yield batch
+
+    async def record(self, run_id: str, epoch: int, step_key: str, body: dict[str, Any]) -> bool:
+        """Journal a finished model or tool call. False: the run is no longer here, keep it for the next owner."""
+        return await self._host.record(run_id, epoch, step_key, body)
+
+    async def stats(self) -> dict[str, Any]:
+        """`{owner, runs, pid}`, for people and tests."""
+        return {"owner": self._host.owner, "runs": self._host.owned, "pid": os.getpid()}
+
+    async def wait_closed(self) -> None:
+        """Pending for as long as this process lives: whoever waits hears of its death at once."""
+        await self._host.wait_closed()
+
+    async def drain(self, grace_ms: int) -> None:
+        """Claim nothing new, finish or hand over what is here, leave. The caller kills the process then."""
+        self._draining = True
+        await self._host.stop(grace_ms)
+        await self._pulse.stop()
+        await self._store.close()
+
+    async def _watch_one(self, position: int, wanted: tuple[str, int, float], over: asyncio.Queue[int]) -> None:
+        try:
+            await self._host.watch(*wanted)
+        finally:
+            over.put_nowait(position)
+
+    async def _end_with_lease(self) -> None:
+        await self._host.wait_closed()
+        if not self._draining:
+            end("lease lost")
+
+    def _report(self) -> Report:
+        return Report(self._name, self._kind, self._host.owned, self._busy(), self._host.owner, self._metrics.drain())
+
+    def _learn(self, directory: Directory) -> None:
+        self._fleet.update(directory.agents)
+        self._others.update(directory)
+
+
+RemoteWorkflowActor = ray.remote(WorkflowActor)

@@ -1,0 +1,133 @@
+"""One history for both databases; nothing is served on a schema that is half there or unknown."""
+
+import asyncio
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from runtime.errors import SchemaMismatch, StoreUnavailable
+from runtime.store import migrations
+from runtime.store.connect import connect
+from runtime.store.open import Store, open_store
+from runtime.store.tables import metadata
+
+
+@pytest_asyncio.fixture
+async def empty_url(database_url: str, tmp_path: object) -> str:
+    """A database without any table."""
+    if database_url.startswith("sqlite"):
+        return f"sqlite:///{tmp_path}/empty.db"
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await connection.close()
+    return database_url
+
+
+async def execute(url: str, *statements: str) -> None:
+    database = await connect(url)
+
+    def run() -> None:
+        with database.turn(), database.writer.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    await database.run_writer(run)
+    await database.close()
+
+
+def differences(connection: Connection) -> list[object]:
+    options = {"compare_type": False, "compare_server_default": False}
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+
+async def test_upgrade_makes_exactly_the_tables_the_code_uses(empty_url: str):
+    assert await migrations.current(empty_url) is None
+    assert await migrations.upgrade(empty_url) == migrations.HEAD
+    assert await migrations.current(empty_url) == migrations.HEAD
+    store = await open_store(empty_url, migrate=False)
+    assert await store.reader.read(differences) == []
+    assert await store.reader.read(lambda connection: {index["name"] for index in inspect(connection).get_indexes("events")}) >= {
+        "uq_events_run_end",
+        "uq_events_step_end",
+        "uq_events_step_started",
+    }
+    await store.close()
+
+
+async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(empty_url: str):
+    await migrations.upgrade(empty_url)
+    assert await migrations.upgrade(empty_url) == migrations.HEAD
+
+
+async def test_many_processes_may_open_an_empty_database_at_once(empty_url: str):
+    stores = await asyncio.gather(*(open_store(empty_url) for _ in range(4)))
+    for store in stores:
+        assert await store.journal.active_runs() == 0
+        await store.close()
+
+
+async def test_without_migrate_an_empty_database_is_refused(empty_url: str):
+    with pytest.raises(SchemaMismatch, match="db upgrade"):
+        await open_store(empty_url, migrate=False)
+
+
+async def test_a_half_or_unknown_schema_is_refused(empty_url: str):
+    await execute(empty_url, "CREATE TABLE runs (run_id TEXT)")
+    for attempt in (open_store(empty_url), migrations.upgrade(empty_url), migrations.current(empty_url)):
+        with pytest.raises(SchemaMismatch, match="half"):
+            await attempt
+
+
+async def test_a_schema_of_a_newer_version_is_refused(empty_url: str):
+    await migrations.upgrade(empty_url)
+    await execute(empty_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch, match="newer"):
+        await open_store(empty_url)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monkeypatch: pytest.MonkeyPatch):
+    from alembic import op
+
+    original = op.create_index
+
+    def fail_late(name: str, *args: object, **kw: object) -> None:
+        if name == "uq_events_step_started":
+            raise RuntimeError("killed")
+        original(name, *args, **kw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(op, "create_index", fail_late)
+    with pytest.raises(RuntimeError):
+        await open_store(empty_url)
+    assert await migrations.current(empty_url) is None
+    monkeypatch.undo()
+    await (await open_store(empty_url)).close()
+
+
+def test_the_history_is_one_line_that_ends_at_head():
+    from pathlib import Path
+
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_heads() == [migrations.HEAD]
+    assert len(scripts.get_bases()) == 1
+
+
+async def test_the_store_answers_a_ping(store: Store):
+    await store.ping()
+    assert store.durability == "full"
+
+
+async def test_relaxed_durability_is_shown(empty_url: str):
+    store = await open_store(empty_url, durability="relaxed")
+    assert store.durability == "relaxed"
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "nonsense", "sqlite://", "sqlite:///:memory:", "postgresql://127.0.0.1:1/none", "sqlite:////proc/none/x.db"])
+async def test_what_cannot_be_opened_says_so(url: str):
+    with pytest.raises(StoreUnavailable):
+        await open_store(url)

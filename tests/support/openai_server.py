@@ -1,0 +1,233 @@
+"""A local server that speaks OpenAI's chat completions API and says what a test tells it to.
+
+    async with openai_server() as server:
+        server.say(Text("hello"), Refuse(429, retry_after=2), ToolCalls(("add", {"a": 1, "b": 2})))
+        settings = Settings(openai_base_url=server.url, openai_api_key="test")
+
+Answers are given in the order of the script; when it is used up, `server.default` decides (structured answers if the request asks for
+them by a tool, else a text). Every request is kept in `server.requests`.
+"""
+
+import asyncio
+import json
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+OUTPUT_TOOL = "final_result"
+"""The tool by which pydantic-ai asks for a structured answer."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A plain answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A structured answer: the arguments of the output tool."""
+
+    value: Any
+
+
+@dataclass(frozen=True, init=False)
+class ToolCalls:
+    """The model wants these tools called: pairs of name and arguments (a dict, or the raw text of the arguments)."""
+
+    calls: tuple[tuple[str, Any], ...]
+
+    def __init__(self, *calls: tuple[str, Any]) -> None:
+        object.__setattr__(self, "calls", calls)
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """An error status with OpenAI's error body."""
+
+    status: int
+    message: str = "no"
+    retry_after: float | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Any bytes as a 200 answer: malformed JSON, JSON of another shape."""
+
+    body: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Another answer, but only when `release` is set, or after `seconds`."""
+
+    answer: Any
+    seconds: float | None = None
+    release: asyncio.Event | None = None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The connection ends in the middle of the answer."""
+
+
+Answer = Text | Output | ToolCalls | Refuse | Raw | Slow | Drop
+
+
+@dataclass
+class Received:
+    """One request."""
+
+    body: dict[str, Any]
+    headers: dict[str, str]
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return self.body["messages"]
+
+    @property
+    def tools(self) -> list[str]:
+        return [tool["function"]["name"] for tool in self.body.get("tools", [])]
+
+    def texts(self, role: str) -> list[str]:
+        """The contents of all messages of this role."""
+        return [str(message.get("content")) for message in self.messages if message["role"] == role]
+
+
+@dataclass
+class OpenAIServer:
+    """The script and what was asked. One instance lives in one event loop."""
+
+    port: int = 0
+    latency: float = 0.0
+    """Seconds every answer takes besides."""
+    requests: list[Received] = field(default_factory=list)
+    default: Callable[[Received], Answer] = field(default=lambda request: Output({}) if OUTPUT_TOOL in request.tools else Text("an answer"))
+    in_flight: int = 0
+    most_in_flight: int = 0
+    _script: deque[Answer] = field(default_factory=deque)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def url(self) -> str:
+        """What `openai_base_url` is set to."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def calls(self) -> int:
+        return len(self.requests)
+
+    def say(self, *answers: Answer) -> None:
+        """Add to the script."""
+        self._script.extend(answers)
+
+    async def asked(self, count: int) -> None:
+        """Wait until this many requests have come in."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.requests) >= count)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """The ASGI application."""
+        body = await _body(receive)
+        if scope["path"] != "/v1/chat/completions":
+            return await _send(send, 404, b"{}")
+        request = Received(json.loads(body), {name.decode(): value.decode() for name, value in scope["headers"]})
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        async with self._changed:
+            self.requests.append(request)
+            number = len(self.requests)
+            self._changed.notify_all()
+        try:
+            if self.latency:
+                await asyncio.sleep(self.latency)
+            await self._give(self._script.popleft() if self._script else self.default(request), number, request, send)
+        finally:
+            self.in_flight -= 1
+
+    async def _give(self, answer: Answer, number: int, request: Received, send: Any) -> None:
+        match answer:
+            case Slow(inner, seconds, release):
+                await (release.wait() if release else asyncio.sleep(seconds or 0))
+                await self._give(inner, number, request, send)
+            case Refuse(status, message, retry_after, code):
+                headers = [] if retry_after is None else [(b"retry-after", str(retry_after).encode())]
+                body = {"error": {"message": message, "type": "error", "code": code}}
+                await _send(send, status, json.dumps(body).encode(), headers=headers)
+            case Raw(body, content_type):
+                await _send(send, 200, body, content_type.encode())
+            case Drop():
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+                await send({"type": "http.response.body", "body": b'{"id": ', "more_body": False})
+            case _:
+                await _send(send, 200, json.dumps(_completion(_message(answer, number), number, request)).encode())
+
+
+def _message(answer: Answer, number: int) -> dict[str, Any]:
+    match answer:
+        case Text(text):
+            return {"role": "assistant", "content": text}
+        case Output(value):
+            return _message(ToolCalls((OUTPUT_TOOL, value)), number)
+        case ToolCalls(calls):
+            wanted = [
+                {"id": f"call_{number}_{place}", "type": "function", "function": {"name": name, "arguments": _arguments(args)}}
+                for place, (name, args) in enumerate(calls)
+            ]
+            return {"role": "assistant", "content": None, "tool_calls": wanted}
+    raise TypeError(f"{answer} is not an answer")
+
+
+def _arguments(args: Any) -> str:
+    return args if isinstance(args, str) else json.dumps(args)
+
+
+def _completion(message: dict[str, Any], number: int, request: Received) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion",
+        "created": 1_750_000_000,
+        "model": request.body["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if message.get("tool_calls") else "stop"}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+    }
+
+
+async def _body(receive: Any) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+async def _send(send: Any, status: int, body: bytes, content_type: bytes = b"application/json", headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type), *(headers or [])]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def openai_server(*, latency: float = 0.0) -> AsyncIterator[OpenAIServer]:
+    """A running server on a free port; closed at the end."""
+    server = OpenAIServer(latency=latency)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    server.port = listener.getsockname()[1]
+    config = uvicorn.Config(server, lifespan="off", log_level="critical", timeout_graceful_shutdown=1, http="h11")
+    running = uvicorn.Server(config)
+    running.install_signal_handlers = lambda: None
+    task = asyncio.create_task(running.serve(sockets=[listener]))
+    try:
+        yield server
+    finally:
+        running.should_exit = True
+        await task
+        listener.close()
