@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from actors.environment import MARK, Ports
+from actors.environment import MARK, Files, Ports
 from runtime.errors import AgenticError
 
 START_SECONDS = 90
@@ -59,31 +59,41 @@ def run(command: list[str], environment: Mapping[str, str], log: Path, timeout: 
         raise PlatformFailed(f"{_name(command)} ended with code {code}; {_last_line(log)} ({log})")
 
 
-def processes(platform: str) -> list[psutil.Process]:
-    """All processes of the platform with this id, whoever their parents are now."""
-    found = []
+def processes(files: Files) -> list[psutil.Process]:
+    """All processes of this platform, whoever their parents are now."""
+    found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         # A process may end while it is looked at; one of another user cannot be ours.
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            if process.environ().get(MARK) == platform:
-                found.append(process)
-    return found
+            if _belongs(process, files):
+                found.update({each.pid: each for each in (process, *process.children(recursive=True))})
+    return list(found.values())
 
 
-def end_processes(platform: str) -> int:
+def end_processes(files: Files) -> int:
     """End what is left of a platform: politely, then for good. Returns how many there were."""
-    first = processes(platform)
+    first = processes(files)
     for process in first:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    psutil.wait_procs(first, timeout=TERM_SECONDS)
+    _, left = psutil.wait_procs(first, timeout=TERM_SECONDS)
     until = time.monotonic() + TERM_SECONDS
-    while (left := processes(platform)) and time.monotonic() < until:
+    while (left := {*left, *processes(files)}) and time.monotonic() < until:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(left, timeout=1)
+        _, left = psutil.wait_procs(left, timeout=1)
     return len(first)
+
+
+def _belongs(process: psutil.Process, files: Files) -> bool:
+    """By its environment, or by where its output goes: a Ray worker writes its title over its environment."""
+    if process.environ().get(MARK) == files.platform:
+        return True
+    try:
+        return Path(f"/proc/{process.pid}/fd/1").readlink().is_relative_to(files.folder)
+    except OSError:  # ended, or has no standard output
+        return False
 
 
 def _name(command: list[str]) -> str:

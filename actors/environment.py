@@ -1,6 +1,7 @@
 """The environment of a local cluster's processes: settings as a private file, Ray on the loopback device, Serve behind HAProxy."""
 
 import os
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,12 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 def cluster_environment(settings: Settings, files: Files, ports: Ports) -> dict[str, str]:
     """What every process of this cluster sees. Values the caller has set (draining period, log level) win."""
     here = os.pathsep.join(part for part in (os.getcwd(), os.environ.get("PYTHONPATH")) if part)
-    haproxy = files.folder / "haproxy"
+    haproxy = files.folder / "h"
     serve = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # A client that follows a run holds a connection; two threads are plenty on loopback.
-        "RAY_SERVE_HAPROXY_MAXCONN": "20000",
+        # Each client that follows a run holds a connection; two threads are plenty on loopback.
+        "RAY_SERVE_HAPROXY_MAXCONN": str(_connections()),
         "RAY_SERVE_HAPROXY_NBTHREAD": "2",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
@@ -114,6 +115,13 @@ def cluster_environment(settings: Settings, files: Files, ports: Ports) -> dict[
     base = inherited(os.environ)
     defaults = {name: base.get(name, value) for name, value in serve.items()}
     return {**base, **defaults, **ray, MARK: files.platform, "AGENTIC_CONFIG": str(files.config), "PYTHONPATH": here}
+
+
+def _connections() -> int:
+    """Connections HAProxy may have open: it needs more than two file descriptors for each, and refuses to start without them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = 10**6 if most == resource.RLIM_INFINITY else most
+    return max(500, min(20_000, (files - 1000) // 3))
 
 
 def settings_file(settings: Settings, path: Path) -> None:

@@ -42,10 +42,10 @@ def start_platform(settings: Settings, *, cores: int | None = None) -> Urls:
     home = settings.home.absolute()
     home.mkdir(parents=True, exist_ok=True)
     known = _state(home)
-    if known and processes(known["id"]):
+    if known and processes(_files(home, known)):
         if _is_ready(known["api"]):
             return Urls(known["api"], known["docs"], known["dashboard"])
-        end_processes(known["id"])
+        end_processes(_files(home, known))
     if not is_free(settings.api_port):
         raise PlatformFailed(f"port {settings.api_port} is taken by another program; set API_PORT to a free one")
     _forget(home, known)
@@ -59,29 +59,30 @@ def stop_platform(settings: Settings) -> None:
     state = _state(home)
     if not state:
         return
+    files = _files(home, state)
     try:
-        if processes(state["id"]):
-            environment = cluster_environment(settings, _files(home, state["id"], state["folder"]), Ports(**state["ports"]))
+        if processes(files):
+            environment = cluster_environment(settings, files, Ports(**state["ports"]))
             run([sys.executable, "-m", "actors.bootstrap", "down"], environment, _log(home), settings.drain_ms / 1000 * 2 + 90)
     finally:
-        end_processes(state["id"])
+        end_processes(files)
         _forget(home, state)
 
 
 def _start(settings: Settings, home: Path, cores: int | None) -> Urls:
-    # A socket's path may have 107 characters, and Ray appends 60 to this one: so not below `home`.
-    folder = Path(tempfile.mkdtemp(prefix="agentic-"))
-    (folder / "haproxy").mkdir()
-    platform, ports = uuid7(), choose_ports()
-    files = _files(home, platform, str(folder))
+    # The paths of sockets are limited to about 100 characters, of which Ray and HAProxy take 80: so not below `home`.
+    folder = Path(tempfile.mkdtemp(prefix="agw-", dir="/tmp"))
+    (folder / "h").mkdir()
+    ports = choose_ports()
+    host = "127.0.0.1" if settings.api_host in {"0.0.0.0", "::"} else settings.api_host  # noqa: S104 - compared, not bound
+    api = f"http://{host}:{settings.api_port}"
+    urls = Urls(api, f"{api}/docs", f"http://127.0.0.1:{ports.dashboard}")
+    state = {**asdict(urls), "id": uuid7(), "folder": str(folder), "ports": asdict(ports)}
+    files = _files(home, state)
     settings_file(settings, files.config)
     if not files.token.exists():
         write_private(files.token, secrets.token_hex(32))
     environment = cluster_environment(settings, files, ports)
-    host = "127.0.0.1" if settings.api_host in {"0.0.0.0", "::"} else settings.api_host  # noqa: S104 - compared, not bound
-    api = f"http://{host}:{settings.api_port}"
-    urls = Urls(api, f"{api}/docs", f"http://127.0.0.1:{ports.dashboard}")
-    state = {**asdict(urls), "id": platform, "folder": str(folder), "ports": asdict(ports)}
     # Before the first process: whatever happens from here on, `down` finds all of them.
     write_private(home / "platform.json", json.dumps(state, indent=1))
     log = _log(home)
@@ -91,14 +92,14 @@ def _start(settings: Settings, home: Path, cores: int | None) -> Urls:
         run([sys.executable, "-m", "actors.bootstrap", "up"], environment, log, READY_SECONDS + 60)
         _wait_until_ready(api, log)
     except BaseException:
-        end_processes(platform)
+        end_processes(files)
         (home / "platform.json").unlink(missing_ok=True)
         raise
     return urls
 
 
-def _files(home: Path, platform: str, folder: str) -> Files:
-    return Files(platform, home / "platform-settings.yaml", home / "ray-token", Path(folder))
+def _files(home: Path, state: dict[str, Any]) -> Files:
+    return Files(state["id"], home / "platform-settings.yaml", home / "ray-token", Path(state["folder"]))
 
 
 async def _prepare_database(settings: Settings) -> None:

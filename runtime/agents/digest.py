@@ -21,12 +21,18 @@ _JSON = re.compile(r"(?:^|[\s:=])([\[{])")
 _DECODER = json.JSONDecoder()
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
-STOP = frozenset(
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of `text`, for short lists of words in code."""
+    return frozenset(text.split())
+
+
+STOP = word_set(
     "about above after again against all also among and any are because been before being below between both but can could did does doing down during "
     "each few for from further had has have having her here hers him his how into its itself just like made make many may more most much must nor not "
     "now off once only other our out over own per same she should since some such than that the their them then there these they this those through "
     "too two under until upon use used using very was way well were what when where which while who whom why will with within without would yet you "
-    "your one every still even".split()
+    "your one every still even"
 )
 
 

@@ -19,7 +19,6 @@ from runtime.agents.providers import REQUEST_SECONDS
 from runtime.agents.toolbox import Toolbox
 from runtime.agents.tools import Tool, tools_of
 from runtime.errors import StepFailed
-from runtime.errors import StepFailed
 
 REPAIRS = 3
 """So often a model may correct an answer, or the arguments of a tool."""

@@ -55,7 +55,7 @@ def merge(left: Any, right: Any) -> Any:
     return merged
 
 
-def _both(key: str, left: Any, right: Any) -> Any:  # noqa: C901, PLR0911  # one line for each family of keywords
+def _both(key: str, left: Any, right: Any) -> Any:  # noqa: PLR0911 - one line for each family of keywords
     if left == right:
         return left
     if key in ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains"):

@@ -22,14 +22,14 @@ class LedgerModel(WrapperModel):
         self._choice, self._ledger, self._observe = choice, ledger, observe
 
     async def request(self, messages: list[ModelMessage], model_settings: ModelSettings | None, parameters: ModelRequestParameters) -> ModelResponse:
-        fresh: list[ModelResponse] = []
+        fresh: list[ModelMessage] = []
 
         async def ask() -> Any:
             fresh.append(await self._ask(messages, model_settings, parameters))
             return ModelMessagesTypeAdapter.dump_python(fresh, mode="json", exclude_none=True)[0]
 
         body = await self._ledger.call("model", ask, usage=_usage)
-        return fresh[0] if fresh else _response(body)
+        return _response(fresh[0] if fresh else ModelMessagesTypeAdapter.validate_python([body])[0])
 
     async def _ask(self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters) -> ModelResponse:
         started = time.perf_counter()
@@ -47,11 +47,10 @@ class LedgerModel(WrapperModel):
         return response
 
 
-def _response(body: dict[str, Any]) -> ModelResponse:
-    response = ModelMessagesTypeAdapter.validate_python([body])[0]
-    if not isinstance(response, ModelResponse):
+def _response(message: ModelMessage) -> ModelResponse:
+    if not isinstance(message, ModelResponse):
         raise TypeError("a journalled model call holds no response")
-    return response
+    return message
 
 
 def _usage(body: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ _CATEGORIES = {
     "CATEGORY_NOT_WORD": "-",
     "CATEGORY_NOT_SPACE": "a",
 }
+MAX_REPEATS = 10_000
 _UNICODE_CLASS = re.compile(r"\\[pP]\{[^}]*\}|\\[pP][A-Z]")
 
 
@@ -65,10 +66,11 @@ def _made(tree: Any, extra: int) -> str:
     return "".join(_part(code, argument, extra) for code, argument in tree)
 
 
-def _part(code: Any, argument: Any, extra: int) -> str:
+def _part(code: Any, argument: Any, extra: int) -> str:  # noqa: PLR0911 - one line for each kind of node
     if code in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
         low, high, inner = argument
-        return _made(inner, 0) * min(low + extra, high if isinstance(high, int) else low + extra, 10_000)
+        times: int = min(low + extra, high if isinstance(high, int) else low + extra, MAX_REPEATS)
+        return _made(inner, 0) * times
     if code is op.SUBPATTERN:
         return _made(argument[3], extra)
     if code is op.BRANCH:

@@ -5,15 +5,15 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from runtime.agents.digest import Digest, shorten
+from runtime.agents.digest import Digest, shorten, word_set
 
-TITLES = frozenset("title headline heading subject name label".split())
-KEYWORDS = frozenset("keyword keywords tag tags topic topics theme themes category categories".split())
-PROSE = frozenset("summary abstract text body description content overview brief report answer conclusion message email reply draft markdown".split())
-SCORES = frozenset("score relevance confidence importance rating priority weight probability quality rank severity urgency fit strength".split())
-JUDGEMENTS = frozenset("relevant ok valid approved sufficient done complete useful accept passed success good enough".split())
-FILES = frozenset("file filename source path document".split())
-IDS = frozenset("id identifier reference ref code number sku".split())
+TITLES = word_set("title headline heading subject name label")
+KEYWORDS = word_set("keyword keywords tag tags topic topics theme themes category categories")
+PROSE = word_set("summary abstract text body description content overview brief report answer conclusion message email reply draft markdown")
+SCORES = word_set("score relevance confidence importance rating priority weight probability quality rank severity urgency fit strength")
+JUDGEMENTS = word_set("relevant ok valid approved sufficient done complete useful accept passed success good enough")
+FILES = word_set("file filename source path document")
+IDS = word_set("id identifier reference ref code number sku")
 GRADES = (("low", "medium", "high"), ("low", "normal", "high"), ("minor", "major", "critical"), ("low", "medium", "high", "critical"))
 
 _FILE = re.compile(r"\b[\w-]{1,100}\.(?:txt|md|csv|json|pdf|html|yaml)\b")
@@ -47,21 +47,21 @@ class Speech:
             return digest.title if place is None else shorten(self.sentence(place), 60)
         if kind & KEYWORDS:
             return self._cycled(digest.keywords, place or 0)
-        if kind & FILES and (found := _FILE.search(digest.text)):
-            return found[0]
-        if kind & IDS:
-            found = _ID.search(digest.text)
-            return found[0] if found else f"SIM-{self.number_for(name) % 10_000:04d}"
-        if kind & PROSE and place is None:
-            return digest.summary(3) or self.sentence(0)
-        return self.sentence(place or 0)
+        return self._found(name, kind, place or 0) or (digest.summary(3) if kind & PROSE and place is None else "") or self.sentence(place or 0)
+
+    def _found(self, name: str, kind: frozenset[str], place: int) -> str | None:
+        """A file's name or an identifier, when the field is for one."""
+        if kind & FILES and (files := _FILE.findall(self._digest.text)):
+            return self._cycled(list(dict.fromkeys(files)), place)
+        if not kind & IDS:
+            return None
+        return self._cycled(list(dict.fromkeys(_ID.findall(self._digest.text))) or [f"SIM-{self.number_for(name) % 10_000:04d}"], place)
 
     def sentence(self, place: int) -> str:
         return self._cycled(self._digest.ranked, place)
 
     def _cycled(self, choices: list[str], place: int) -> str:
-        if not choices:
-            return "nothing"
+        choices = choices or ["nothing"]
         text = choices[place % len(choices)]
         return text if place < len(choices) else f"{text} ({place // len(choices) + 1})"
 

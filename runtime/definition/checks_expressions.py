@@ -16,7 +16,7 @@ from runtime.errors import Problem
 
 _BARE = re.compile(r"(?:steps|inputs|item|run|previous)(?:\.\w+|\[\d+\])+", re.ASCII)
 _CONDITION = ("BOOL", "DYN")
-_NO_JSON = ("BYTES", "TYPE", "OPTIONAL")
+_NO_JSON = ("BYTES", "TYPE", "optional_type")
 _WORDS = {"STRING": "text", "INT": "a whole number", "DOUBLE": "a number", "BOOL": "true or false", "NULL": "null", "MAP": "an object", "LIST": "a list"}
 
 Reads = dict[str, dict[str, str]]
@@ -30,8 +30,7 @@ def check_expressions(draft: Draft, findings: Findings) -> Reads:
         for id_, step in steps.items():
             if step is not None:
                 checker.step(step, join(section, id_), final=section == "/finally")
-    for name, source in draft.outputs.items():
-        checker.expression(source, join("/outputs", name), checker.places.of_start(final=False))
+    checker.outputs(draft.outputs)
     return checker.reads
 
 
@@ -55,6 +54,11 @@ class _Checker:
             if case.when is not None:
                 self.condition(case.when, join(pointer, "switch", at, "when"), start)
         self._templates(step, pointer, self.places.of_step(step, final=final))
+
+    def outputs(self, outputs: dict[str, str]) -> None:
+        self._of = {}
+        for name, source in outputs.items():
+            self.expression(source, join("/outputs", name), self.places.of_start(final=False))
 
     def _templates(self, step: Step, pointer: str, names: Names) -> None:
         for kind in StepKind:
@@ -138,4 +142,4 @@ def _word(type_: str) -> str:
 
 
 def _remedy(type_: str) -> str:
-    return {"BYTES": "; use base64.encode(…)", "OPTIONAL": "; add .orValue(…)"}.get(type_.partition("_")[0].partition("<")[0], "")
+    return {"BYTES": "; use base64.encode(…)", "optional_type": "; add .orValue(…)"}.get(type_.partition("<")[0], "")

@@ -14,6 +14,8 @@ from runtime.definition.types import parse_duration
 
 _ATTEMPTS = frozenset({StepKind.AGENT, StepKind.HTTP, StepKind.PYTHON, StepKind.WORKFLOW})
 """Kinds that make attempts, which may fail and be repeated."""
+_WAITING = frozenset({StepKind.APPROVAL, StepKind.WAIT, StepKind.SIGNAL})
+"""Kinds that wait for something from outside: as the items of a map they would need a state and an id each, which only runs have."""
 _INSTEAD = {StepKind.APPROVAL: "; write approval.expires", StepKind.SIGNAL: "; write signal.expires", StepKind.WAIT: "", StepKind.SET: "", StepKind.SWITCH: ""}
 
 
@@ -54,6 +56,8 @@ def _check_kind(step: Step, pointer: str, findings: Findings) -> bool:
 def _check_options(step: Step, pointer: str, findings: Findings) -> None:
     if step.map is not None and step.loop is not None:
         findings.add(join(pointer, "loop"), "a step has either map or loop; put one of them into a workflow of its own", at_key=True)
+    if step.map is not None and step.kind in _WAITING:
+        findings.add(join(pointer, "map"), f"{step.kind} steps have no map; put the step into a workflow of its own and map over that", at_key=True)
     if step.resources is not None and step.kind is not StepKind.PYTHON:
         findings.add(join(pointer, "resources"), f"only python steps have resources, not {step.kind} steps", at_key=True)
     if step.kind in _ATTEMPTS:

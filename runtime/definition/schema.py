@@ -20,7 +20,16 @@ def json_schema() -> dict[str, Any]:
     case = schema["$defs"]["Case"]
     case["properties"] = {name: _without_null(field) for name, field in case["properties"].items()}
     case["oneOf"] = [{"required": ["when", "then"]}, {"required": ["else"]}]
+    _close(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+
+
+def _close(schema: Any) -> None:
+    """Refuse keys that are no ids where pydantic only says what the others hold."""
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _close(part)
+    if isinstance(schema, dict) and "patternProperties" in schema:
+        schema["additionalProperties"] = False
 
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:

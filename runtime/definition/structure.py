@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from runtime.definition.findings import MAX_PROBLEMS
 from runtime.definition.model import Definition, Step
 from runtime.definition.names import did_you_mean
 from runtime.definition.pointers import join
@@ -83,7 +84,7 @@ def _without_errors(raw: Any, error: ValidationError) -> Step | None:
     """What is left of a step without the values that are wrong, so that its expressions can be checked all the same."""
     rest = copy.deepcopy(raw)
     for _ in range(10):
-        for details in error.errors(include_url=False):
+        for details in error.errors(include_url=False)[:MAX_PROBLEMS]:
             steps, _on_key = _steps_to(details, rest)
             if not steps:
                 return None
@@ -108,7 +109,7 @@ def _remove(value: Any, steps: list[str | int]) -> None:
 def _problems(error: ValidationError, document: dict[str, Any]) -> tuple[list[Problem], set[str]]:
     found: dict[tuple[str, str], Problem] = {}
     keys = set[str]()
-    for details in error.errors(include_url=False):
+    for details in error.errors(include_url=False)[:MAX_PROBLEMS]:
         steps, on_key = _steps_to(details, document)
         pointer = join("", *steps)
         whole = _AS_A_WHOLE.get(str(steps[-1])) if steps and details["type"] != "extra_forbidden" else None

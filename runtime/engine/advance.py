@@ -1,11 +1,12 @@
 """`advance`: one whole turn of a run. What came in, then what follows; all of it pure."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from runtime.engine import react
 from runtime.engine.begin import begin
 from runtime.engine.decide import decide, stopping
-from runtime.engine.finish import unknown
+from runtime.engine.finish import attempt, unknown
 from runtime.engine.items import Outcome, restart
 from runtime.engine.react import Letter
 from runtime.engine.state import RunState
@@ -36,22 +37,30 @@ def advance(
     react.messages(turn, messages)
     if hold:
         return turn
-    if recover and not state.ended:
-        _recover(turn)
+    if recover:
+        state.lost.update(dict.fromkeys(state.active))
     if not state.ended:
+        _recover(turn)
         decide(turn, patience_ms)
     return turn
 
 
 def _recover(turn: Turn) -> None:
     """What the previous owner had in flight is lost, or will be joined by its executor: start it again by `on_crash`."""
-    for name in list(turn.state.active):
-        planned, step = turn.step(name)
-        if step.status is not StepStatus.RUNNING or not planned.remote or (stopping(turn.state) and not planned.final):
-            continue
-        if step.items is not None:
-            restart(turn, name)
-        elif step.attempt and planned.on_crash == "retry":
-            turn.loading(name, lambda name=name, step=step: begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1))
-        elif step.attempt:
-            unknown(turn, name, {"code": "executor_lost", "message": "the process that owned the run died", "retryable": True})
+    lost = turn.state.lost
+    for name in list(lost):
+        del lost[name]
+        attempt(turn, name, partial(_restart, turn, name), lost)
+
+
+def _restart(turn: Turn, name: str) -> None:
+    """Start one lost step again, unless it is about to be stopped anyway. Raises Unloaded."""
+    planned, step = turn.step(name)
+    if step.status is not StepStatus.RUNNING or not planned.remote or (stopping(turn.state) and not planned.final):
+        return
+    if step.items is not None:
+        restart(turn, name, step.items)
+    elif step.attempt and planned.on_crash == "retry":
+        begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1)
+    elif step.attempt:
+        unknown(turn, name, {"code": "executor_lost", "message": "the process that owned the run died", "retryable": True})

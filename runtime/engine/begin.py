@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from runtime.definition.model import MAX_MAP_ITEMS, StepKind
+from runtime.definition.expressions import Expression
+from runtime.definition.model import MAX_MAP_ITEMS, Approval, Signal, StepKind, Workflow
 from runtime.definition.types import parse_duration
 from runtime.engine.commands import StartChild, StartStep
 from runtime.engine.events import Kind
@@ -16,17 +17,14 @@ from runtime.ids import derived_uuid7
 
 
 def begin(turn: Turn, name: str, *, iteration: int | None, attempt: int) -> None:
-    """Start an attempt. Expressions that fail, fail the step. Raises Unloaded when a stored value has to be brought in first."""
+    """Start an attempt. Raises ExpressionFailed, and Unloaded when stored values have to be brought in first."""
     planned, _step = turn.step(name)
-    try:
-        if planned.over is not None:
-            _begin_map(turn, name)
-        elif planned.remote:
-            _begin_remote(turn, name, iteration, attempt)
-        else:
-            _BEGIN[planned.kind](turn, name, iteration, attempt)
-    except ExpressionFailed as failure:
-        fail(turn, name, error("expression_failed", str(failure)))
+    if planned.over is not None:
+        _begin_map(turn, name, planned.over)
+    elif planned.remote:
+        _begin_remote(turn, name, iteration, attempt)
+    else:
+        _BEGIN[planned.kind](turn, name, getattr(planned.step, planned.kind.value), iteration, attempt)
 
 
 def attempt_timeout(turn: Turn, name: str) -> int | None:
@@ -38,24 +36,23 @@ def attempt_timeout(turn: Turn, name: str) -> int | None:
     return max(1, left if planned.timeout is None else min(left, planned.timeout))
 
 
-def map_values(turn: Turn, name: str) -> list[Any]:
+def map_values(turn: Turn, name: str, over: Expression) -> list[Any]:
     """The list a map runs over; computed once per owner. Raises ExpressionFailed, Unloaded."""
     memo = turn.state.memo.get(name)
     if memo is None:
-        planned, _step = turn.step(name)
-        if planned.over is None:
-            raise ExpressionFailed(f"step {name!r} is no map")
-        memo = planned.over.evaluate(turn.scope(name))
-        if not isinstance(memo, list):
-            raise ExpressionFailed("map.over must give a list")
+        memo = over.elements(turn.scope(name))
         if len(memo) > MAX_MAP_ITEMS:
             raise ExpressionFailed(f"map.over gives {len(memo)} items; at most {MAX_MAP_ITEMS} are allowed")
         turn.state.memo[name] = memo
     return memo
 
 
-def _begin_map(turn: Turn, name: str) -> None:
-    total = len(map_values(turn, name))
+def _begin_map(turn: Turn, name: str, over: Expression) -> None:
+    planned, _step = turn.step(name)
+    if not planned.remote and planned.kind not in _BY_ITEM:
+        fail(turn, name, error("unsupported", f"a {planned.kind} step has no items; put it into a workflow of its own and map over that"))
+        return
+    total = len(map_values(turn, name, over))
     turn.emit(Kind.STEP_STARTED, name, attempt=1, body={"total": total})
 
 
@@ -71,35 +68,28 @@ def _rendered(turn: Turn, name: str) -> dict[str, Any]:
     return {} if values is None else values.render(turn.scope(name))
 
 
-def _begin_set(turn: Turn, name: str, iteration: int | None, _attempt: int) -> None:
+def _begin_set(turn: Turn, name: str, _spec: object, iteration: int | None, _attempt: int) -> None:
     succeed(turn, name, _rendered(turn, name), iteration=iteration)
 
 
-def _begin_switch(turn: Turn, name: str, _iteration: int | None, _attempt: int) -> None:
+def _begin_switch(turn: Turn, name: str, _spec: object, _iteration: int | None, _attempt: int) -> None:
     planned, _step = turn.step(name)
     scope = turn.scope(name)
     for when, target in planned.cases:
-        if when is None or when.evaluate(scope) is True:
+        if when is None or when.holds(scope):
             succeed(turn, name, target)
             return
     fail(turn, name, error("no_case", "no case of the switch applies and it has no else"))
 
 
-def _begin_workflow(turn: Turn, name: str, iteration: int | None, attempt: int) -> None:
-    planned, _step = turn.step(name)
+def _begin_workflow(turn: Turn, name: str, spec: Workflow, iteration: int | None, attempt: int) -> None:
     inputs = _rendered(turn, name)
     child = child_id(turn, name, iteration, None, attempt)
     turn.emit(Kind.STEP_WAITING, step_key(name, iteration), attempt=attempt, body={"for": "child", "child": child})
-    spec = planned.step.workflow
-    if spec is not None:
-        turn.commands.append(StartChild(name, iteration, None, attempt, child, spec.name, spec.version, inputs))
+    turn.commands.append(StartChild(name, iteration, None, attempt, child, spec.name, spec.version, inputs))
 
 
-def _begin_approval(turn: Turn, name: str, iteration: int | None, attempt: int) -> None:
-    planned, _step = turn.step(name)
-    spec = planned.step.approval
-    if spec is None:
-        return
+def _begin_approval(turn: Turn, name: str, spec: Approval, iteration: int | None, attempt: int) -> None:
     shown = _rendered(turn, name)
     key = step_key(name, iteration)
     approval_id = derived_uuid7(turn.now, turn.state.run_id, key, attempt, "approval")
@@ -109,7 +99,7 @@ def _begin_approval(turn: Turn, name: str, iteration: int | None, attempt: int) 
     turn.emit(Kind.APPROVAL_REQUESTED, key, body=body)
 
 
-def _begin_wait(turn: Turn, name: str, iteration: int | None, attempt: int) -> None:
+def _begin_wait(turn: Turn, name: str, _spec: object, iteration: int | None, attempt: int) -> None:
     due = _due(_rendered(turn, name), turn.now)
     if due <= turn.now:
         succeed(turn, name, {"due": due}, iteration=iteration)
@@ -130,11 +120,7 @@ def _due(spec: dict[str, Any], now: int) -> int:
         raise ExpressionFailed(f"wait: {failure}") from None
 
 
-def _begin_signal(turn: Turn, name: str, iteration: int | None, attempt: int) -> None:
-    planned, _step = turn.step(name)
-    spec = planned.step.signal
-    if spec is None:
-        return
+def _begin_signal(turn: Turn, name: str, spec: Signal, iteration: int | None, attempt: int) -> None:
     due = None if spec.expires is None else turn.now + spec.expires
     turn.emit(Kind.STEP_WAITING, step_key(name, iteration), attempt=attempt, body={"for": "signal", "name": spec.name, "due": due})
     take_signal(turn, name)
@@ -149,7 +135,9 @@ def take_signal(turn: Turn, name: str) -> None:
         succeed(turn, name, queue[0]["payload"], signal={"name": signal_name, "message_id": queue[0]["message_id"]})
 
 
-_BEGIN: dict[StepKind, Callable[[Turn, str, int | None, int], None]] = {
+_BY_ITEM = frozenset({StepKind.SET, StepKind.WORKFLOW})
+"""Kinds that the engine itself carries out item by item."""
+_BEGIN: dict[StepKind, Callable[..., None]] = {
     StepKind.SET: _begin_set,
     StepKind.SWITCH: _begin_switch,
     StepKind.WORKFLOW: _begin_workflow,

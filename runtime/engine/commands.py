@@ -55,11 +55,4 @@ class CancelChild:
     child: str
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """An expression needs a value that lives in the artifact store: bring it, then take another turn."""
-
-    reference: dict[str, Any]
-
-
-Command = StartStep | StartItems | StopStep | StartChild | CancelChild | Load
+Command = StartStep | StartItems | StopStep | StartChild | CancelChild

@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.engine.begin import begin, take_signal
 from runtime.engine.events import Kind
-from runtime.engine.finish import end_iteration, error, fail, stop, succeed
+from runtime.engine.finish import attempt, close_approval, end_iteration, error, fail, stop, succeed
 from runtime.engine.items import feed
 from runtime.engine.react import resolve_approval
 from runtime.engine.scope import Scope, Unloaded
@@ -64,18 +64,18 @@ def _step_forward(turn: Turn) -> bool:
 
 def _look_at(turn: Turn, name: str) -> None:
     turn.state.frontier.pop(name, None)
-    turn.loading(name, lambda: _examine(turn, name))
+    attempt(turn, name, lambda: _examine(turn, name), turn.state.frontier)
 
 
 def _examine(turn: Turn, name: str) -> None:
-    """Do what this step is ready for. Raises Unloaded."""
-    step = turn.state.steps[name]
+    """Do what this step is ready for. Raises ExpressionFailed, Unloaded."""
+    planned, step = turn.step(name)
     if step.status is StepStatus.PENDING:
         _examine_pending(turn, name)
     elif step.status is StepStatus.RUNNING:
         if step.items is not None:
-            feed(turn, name)
-        elif step.attempt == 0 and end_iteration(turn, name):
+            feed(turn, name, step.items)
+        elif planned.step.loop is not None and step.attempt == 0 and end_iteration(turn, name, planned.step.loop):
             begin(turn, name, iteration=(step.iteration or 0) + 1, attempt=1)
     elif step.status is StepStatus.RETRYING and _due(turn, step):
         begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1)
@@ -92,12 +92,8 @@ def _examine_pending(turn: Turn, name: str) -> None:
     if readiness is Readiness.SKIP:
         turn.emit(Kind.STEP_SKIPPED, name, body={"reason": reason})
     elif readiness is Readiness.START:
-        try:
-            if planned.when is not None and planned.when.evaluate(turn.scope(name)) is not True:
-                turn.emit(Kind.STEP_SKIPPED, name, body={"reason": "its condition is not true"})
-                return
-        except ExpressionFailed as failure:
-            fail(turn, name, error("expression_failed", str(failure)))
+        if planned.when is not None and not planned.when.holds(turn.scope(name)):
+            turn.emit(Kind.STEP_SKIPPED, name, body={"reason": "its condition is not true"})
             return
         begin(turn, name, iteration=None if planned.step.loop is None else 0, attempt=1)
 
@@ -109,74 +105,35 @@ def _due(turn: Turn, step: StepState) -> bool:
 def _expire(turn: Turn, name: str) -> None:
     """The time a waiting step was given is over."""
     planned, step = turn.step(name)
-    waiting = step.waiting or {}
+    waiting, approval = step.waiting or {}, planned.step.approval
     if waiting.get("next"):
         begin(turn, name, iteration=(step.iteration or 0) + 1, attempt=1)
     elif waiting["for"] == "timer":
         succeed(turn, name, {"due": waiting["due"]})
-    elif waiting["for"] == "approval" and planned.step.approval is not None:
-        if planned.step.approval.on_expiry == "fail":
-            fail(turn, name, error("expired", "nobody decided in time"))
-        else:
-            answer = {"approval_id": waiting["approval_id"], "approved": planned.step.approval.on_expiry == "approve", "by": "expiry"}
-            resolve_approval(turn, name, answer)
-    else:
+    elif approval is None:
         fail(turn, name, error("expired", "nothing came in time"))
+    elif approval.on_expiry == "fail":
+        close_approval(turn, name, by="expiry")
+        fail(turn, name, error("expired", "nobody decided in time"))
+    else:
+        answer = {"approval_id": waiting["approval_id"], "approved": approval.on_expiry == "approve", "by": "expiry"}
+        resolve_approval(turn, name, approval, answer)
 
 
 # --- readiness -------------------------------------------------------------------------------------------------------
 
 
 def _readiness(state: RunState, name: str) -> tuple[Readiness, str]:
-    planned = state.plan.steps[name]
-    routed = _routed(state, name, planned.routers)
-    if routed is not Readiness.START:
-        return routed, "no step chose it"
-    return (_joined_any if planned.step.join == "any" else _joined_all)(state, planned.needs)
-
-
-def _routed(state: RunState, name: str, routers: tuple[str, ...]) -> Readiness:
-    waiting = False
-    for router in routers:
-        step = state.steps[router]
-        if not step.status.ended:
-            waiting = True
-        elif _chose(state, router, step, name):
-            return Readiness.START
-    if not routers:
-        return Readiness.START
-    return Readiness.WAIT if waiting else Readiness.SKIP
-
-
-def _chose(state: RunState, router: str, step: StepState, target: str) -> bool:
-    """Whether the switch took this branch, or the failed step sends its failure here."""
-    on_error = state.plan.steps[router].step.on_error
-    if step.status is StepStatus.FAILED:
-        return not isinstance(on_error, str) and on_error.goto == target
-    return step.status is StepStatus.SUCCEEDED and bool(state.plan.steps[router].cases) and step.output == target
-
-
-def _joined_all(state: RunState, needs: tuple[str, ...]) -> tuple[Readiness, str]:
-    waiting = False
-    for need in needs:
-        if not state.steps[need].status.ended:
-            waiting = True
-        elif not _satisfied(state, need):
-            return Readiness.SKIP, f"{need} was {state.steps[need].status}"
-    return (Readiness.WAIT if waiting else Readiness.START), ""
-
-
-def _joined_any(state: RunState, needs: tuple[str, ...]) -> tuple[Readiness, str]:
-    if any(not state.steps[need].status.ended for need in needs):
+    planned, step = state.plan.steps[name], state.steps[name]
+    if planned.routers and not step.chosen:
+        return (Readiness.WAIT if step.open_routers else Readiness.SKIP), "no step chose it"
+    if planned.step.join == "all" and step.missed is not None:
+        return Readiness.SKIP, f"{step.missed} was {state.steps[step.missed].status}"
+    if step.open_needs:
         return Readiness.WAIT, ""
-    if not needs or any(_satisfied(state, need) for need in needs):
-        return Readiness.START, ""
-    return Readiness.SKIP, "none of the steps it needs succeeded"
-
-
-def _satisfied(state: RunState, need: str) -> bool:
-    step = state.steps[need]
-    return step.status is StepStatus.SUCCEEDED or (step.status is StepStatus.FAILED and state.plan.steps[need].step.on_error == "continue")
+    if planned.needs and not step.met:
+        return Readiness.SKIP, "none of the steps it needs succeeded"
+    return Readiness.START, ""
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
@@ -190,7 +147,7 @@ def _ring_alarms(turn: Turn) -> None:
         if not name:
             if state.error is None and not state.canceling:
                 turn.emit(Kind.RUN_FAILING, body={"error": error("deadline", "the run did not end before its deadline")})
-        elif not state.steps[name].status.ended and state.steps[name].status is not StepStatus.PENDING:
+        elif not state.steps[name].status.ended:
             if _overdue(turn, name):
                 fail(turn, name, error("deadline", "the step did not end before its deadline"))
             else:
@@ -214,12 +171,11 @@ def stopping(state: RunState) -> bool:
 def _stop_main(turn: Turn) -> None:
     """The run will not succeed any more: end what is going on, start nothing new but `finally`."""
     state = turn.state
-    state.frontier.clear()
-    for name in list(state.active):
-        if not state.plan.steps[name].final:
-            stop(turn, name)
-            turn.emit(Kind.STEP_CANCELED, name)
-    state.frontier.clear()
+    for name in [name for name in state.active if not state.plan.steps[name].final]:
+        stop(turn, name)
+        turn.emit(Kind.STEP_CANCELED, name)
+    for name in [name for name in state.frontier if not state.plan.steps[name].final]:
+        del state.frontier[name]
 
 
 def _next_phase(turn: Turn) -> bool:
@@ -250,15 +206,13 @@ def _end(turn: Turn) -> None:
         except ExpressionFailed as failure:
             turn.emit(Kind.RUN_FAILED, body={"error": error("expression_failed", f"outputs: {failure}")})
         except Unloaded as missing:
-            turn.loads.append(missing.reference)
+            turn.loads += missing.references
 
 
 def _outputs(state: RunState) -> dict[str, Any]:
-    plan = state.plan
+    plan, scope = state.plan, Scope(state)
     if plan.outputs:
-        scope = Scope(state)
         return {name: expression.evaluate(scope) for name, expression in plan.outputs.items()}
-    scope = Scope(state)
     return {name: scope[f"steps.{name}.output"] for name in plan.sinks if state.steps[name].status is StepStatus.SUCCEEDED}
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from runtime.errors import InvalidTransition
+
 
 class Kind(StrEnum):
     """The kind of an event: the word in the database, in SSE and in the docs."""
@@ -38,7 +40,7 @@ class Kind(StrEnum):
     STEP_RETRYING = "step.retrying"
     """An attempt failed and another follows. body: {error, due (ms)}"""
     STEP_SUCCEEDED = "step.succeeded"
-    """body: {output}"""
+    """body: {output, signal? (of a signal step: {name, message_id} of the message it took)}; of a map {failed?: how many items failed}"""
     STEP_FAILED = "step.failed"
     """body: {error}"""
     STEP_SKIPPED = "step.skipped"
@@ -79,3 +81,10 @@ class Event:
     step: str | None = None
     attempt: int | None = None
     body: dict[str, Any] | None = None
+
+
+def body_of(event: Event) -> dict[str, Any]:
+    """The body of an event whose kind has one. Raises InvalidTransition when it came without."""
+    if event.body is None:
+        raise InvalidTransition(f"{event.kind} came without a body")
+    return event.body

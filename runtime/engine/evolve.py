@@ -4,12 +4,15 @@ The state passed in is consumed: it is changed in place and returned, so that fo
 ten thousand items. Whoever needs the state before keeps no reference but folds again.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappush
 from typing import Any
 
-from runtime.definition.plan import Plan
-from runtime.engine.events import Event, Kind
+from runtime.definition.model import Goto
+from runtime.definition.plan import Plan, PlannedStep
+from runtime.engine.events import Event, Kind, body_of
+from runtime.engine.evolve_items import items_finished, items_reused, items_started
 from runtime.engine.state import Items, RunState, StepState, split_key
 from runtime.engine.states import STEP_TRANSITIONS, StepStatus, run_after, step_after
 from runtime.errors import InvalidTransition
@@ -18,7 +21,7 @@ from runtime.errors import InvalidTransition
 def initial(plan: Plan, run_id: str) -> RunState:
     """The state before the first event: every step pending."""
     state = RunState(run_id=run_id, plan=plan)
-    state.steps = {name: StepState() for name in plan.steps}
+    state.steps = {name: StepState(open_needs=len(step.needs), open_routers=len(step.routers)) for name, step in plan.steps.items()}
     state.open_main, state.open_final = len(plan.main), len(plan.final)
     return state
 
@@ -32,10 +35,12 @@ def fold(plan: Plan, events: Iterable[Event], state: RunState | None = None, *, 
 
 
 def evolve(state: RunState, event: Event) -> RunState:
-    """Apply one event. Raises InvalidTransition when it does not follow: wrong seq, older epoch, or a pair no table has."""
-    if event.seq != state.head + 1 or event.epoch < state.epoch:
-        raise InvalidTransition(f"event {event.seq} of epoch {event.epoch} does not follow {state.head} of epoch {state.epoch}")
+    """Apply one event. Raises InvalidTransition when it does not follow: wrong seq or epoch, after the end, or a pair no table has."""
     kind = event.kind
+    if event.seq != state.head + 1 or event.epoch != state.epoch + (kind is Kind.RUN_CLAIMED):
+        raise InvalidTransition(f"{kind} {event.seq} of epoch {event.epoch} does not follow {state.head} of epoch {state.epoch}")
+    if (kind is Kind.RUN_CREATED) != (event.seq == 1) or state.ended:
+        raise InvalidTransition(f"{kind} cannot be event {event.seq} of a run that is {state.status}")
     if kind in STEP_TRANSITIONS:
         _step(state, event)
     else:
@@ -58,9 +63,7 @@ def _nothing(state: RunState, event: Event) -> None:
 
 
 def _created(state: RunState, event: Event) -> None:
-    if state.head:
-        raise InvalidTransition("run.created is only ever the first event")
-    body = _body(event)
+    body = body_of(event)
     state.inputs, state.mode, state.seed = body["inputs"], body["mode"], body["seed"]
     state.parent, state.forked_from = body.get("parent"), body.get("forked_from")
     state.labels, state.traceparent = body.get("labels") or {}, body.get("traceparent")
@@ -70,19 +73,20 @@ def _created(state: RunState, event: Event) -> None:
             state.frontier[name] = None
 
 
-def _claimed(state: RunState, event: Event) -> None:
-    if state.ended or event.epoch != state.epoch + 1:
-        raise InvalidTransition(f"a claim of epoch {event.epoch} cannot follow epoch {state.epoch} of a run that is {state.status}")
-
-
 def _started(state: RunState, event: Event) -> None:
     state.started_at = event.at
     if state.plan.definition.deadline is not None:
         heappush(state.alarms, (event.at + state.plan.definition.deadline, ""))
 
 
+def _resumed(state: RunState, event: Event) -> None:
+    """A run that was paused before it ever started, starts now."""
+    if state.started_at is None:
+        _started(state, event)
+
+
 def _waiting(state: RunState, event: Event) -> None:
-    state.waiting_for = _body(event)["waiting_for"]
+    state.waiting_for = body_of(event)["waiting_for"]
 
 
 def _awake(state: RunState, _event: Event) -> None:
@@ -94,7 +98,7 @@ def _canceling(state: RunState, _event: Event) -> None:
 
 
 def _failing(state: RunState, event: Event) -> None:
-    state.error = _body(event)["error"] if state.error is None else state.error
+    state.error = body_of(event)["error"] if state.error is None else state.error
 
 
 def _ended(state: RunState, event: Event) -> None:
@@ -106,25 +110,30 @@ def _ended(state: RunState, event: Event) -> None:
 
 
 def _signal(state: RunState, event: Event) -> None:
-    body = _body(event)
-    state.signals.setdefault(body["name"], []).append(body)
+    body = body_of(event)
+    state.signals.setdefault(body["name"], deque()).append(body)
     for name in state.active:
         waiting = state.steps[name].waiting
         if waiting is not None and waiting.get("name") == body["name"]:
             state.frontier[name] = None
 
 
+def _resolved(state: RunState, event: Event) -> None:
+    """The question is answered: nothing is open any more, so that ending the step does not answer it a second time."""
+    _known(state, event)[1].waiting = None
+
+
 def _call(state: RunState, event: Event) -> None:
-    body = _body(event)
-    state.steps[split_key(event.step or "")[0]].calls.setdefault(body.get("index"), []).append(body)
+    body = body_of(event)
+    _known(state, event)[1].calls.setdefault(body.get("index"), []).append(body)
 
 
 _RUN_HANDLERS: dict[Kind, Callable[[RunState, Event], None]] = {
     Kind.RUN_CREATED: _created,
-    Kind.RUN_CLAIMED: _claimed,
+    Kind.RUN_CLAIMED: _nothing,
     Kind.RUN_FAILING: _failing,
     Kind.APPROVAL_REQUESTED: _nothing,
-    Kind.APPROVAL_RESOLVED: _nothing,
+    Kind.APPROVAL_RESOLVED: _resolved,
     Kind.SIGNAL_RECEIVED: _signal,
     Kind.CALL_FINISHED: _call,
 }
@@ -133,6 +142,7 @@ _RUN_MARKS: dict[Kind, Callable[[RunState, Event], None]] = {
     Kind.RUN_WAITING: _waiting,
     Kind.RUN_WOKEN: _awake,
     Kind.RUN_PAUSED: _awake,
+    Kind.RUN_RESUMED: _resumed,
     Kind.RUN_CANCELING: _canceling,
     Kind.RUN_SUCCEEDED: _ended,
     Kind.RUN_FAILED: _ended,
@@ -144,14 +154,20 @@ _RUN_MARKS: dict[Kind, Callable[[RunState, Event], None]] = {
 
 
 def _step(state: RunState, event: Event) -> None:
-    name, iteration = split_key(event.step or "")
+    name, step = _known(state, event)
+    before, step.status = step.status, step_after(step.status, event.kind)
+    _STEP_HANDLERS[event.kind](state, step, event)
+    if step.status is not before:
+        _track(state, name, step, event)
+
+
+def _known(state: RunState, event: Event) -> tuple[str, StepState]:
+    """The step an event is about."""
+    name, _ = split_key(event.step or "")
     step = state.steps.get(name)
     if step is None:
         raise InvalidTransition(f"the definition has no step {name!r}")
-    before, step.status = step.status, step_after(step.status, event.kind)
-    _STEP_HANDLERS[event.kind](state, step, event, iteration)
-    if step.status is not before:
-        _track(state, name, step, event)
+    return name, step
 
 
 def _track(state: RunState, name: str, step: StepState, event: Event) -> None:
@@ -169,67 +185,82 @@ def _track(state: RunState, name: str, step: StepState, event: Event) -> None:
         state.open_final -= 1
     else:
         state.open_main -= 1
-    _settle(state, name, step)
-    for dependent in planned.dependents:
-        if state.steps[dependent].status is StepStatus.PENDING:
-            state.frontier[dependent] = None
-
-
-def _settle(state: RunState, name: str, step: StepState) -> None:
-    """A failure that nothing handles is the run's failure; the first one counts."""
-    if step.status is StepStatus.FAILED and state.plan.steps[name].step.on_error == "fail" and state.error is None:
+    if step.status is StepStatus.FAILED and planned.step.on_error == "fail" and state.error is None:
         state.error = {**(step.error or {}), "step": name}
+    _inform(state, planned, step)
 
 
-def _begun(state: RunState, step: StepState, event: Event) -> None:
+def _inform(state: RunState, planned: PlannedStep, step: StepState) -> None:
+    """Tell the steps that wait for this one how it ended: whether a step is ready must not cost a look at all that it needs."""
+    on_error, failed = planned.step.on_error, step.status is StepStatus.FAILED
+    goto = on_error.goto if isinstance(on_error, Goto) else None
+    routes = {goto, *(target for _, target in planned.cases)}
+    chosen = goto if failed else step.output if planned.cases else None
+    met = step.status is StepStatus.SUCCEEDED or (failed and on_error == "continue")
+    for name in planned.dependents:
+        other = state.steps[name]
+        if name in routes:
+            other.open_routers -= 1
+            other.chosen = other.chosen or name == chosen
+        else:
+            other.open_needs -= 1
+            other.met += met
+            other.missed = other.missed if met or other.missed is not None else planned.id
+        if other.status is StepStatus.PENDING:
+            state.frontier[name] = None
+
+
+def _begun(state: RunState, name: str, step: StepState, event: Event) -> None:
     """The first thing a step does starts the clock of its deadline."""
     if step.started_at is None:
         step.started_at = event.at
-        name = split_key(event.step or "")[0]
         deadline = state.plan.steps[name].step.deadline
         if deadline is not None:
             heappush(state.alarms, (event.at + deadline, name))
 
 
-def _step_started(state: RunState, step: StepState, event: Event, iteration: int | None) -> None:
-    _begun(state, step, event)
+def _step_started(state: RunState, step: StepState, event: Event) -> None:
+    name, iteration = split_key(event.step or "")
+    _begun(state, name, step, event)
     step.attempt, step.iteration = event.attempt or 1, iteration
     step.due, step.waiting = None, None
     total = (event.body or {}).get("total")
     if total is not None:
-        step.items = Items(total, [None] * total, [0] * total)
-        state.frontier[event.step or ""] = None
+        spec, over = state.plan.steps[name].step.map, state.plan.steps[name].over
+        if spec is None or over is None:
+            raise InvalidTransition(f"step {name!r} is no map")
+        step.items = Items(spec, over, total, [None] * total, [0] * total)
+        state.frontier[name] = None
 
 
-def _step_waiting(state: RunState, step: StepState, event: Event, iteration: int | None) -> None:
-    _begun(state, step, event)
-    name = split_key(event.step or "")[0]
-    step.waiting = _body(event)
+def _step_waiting(state: RunState, step: StepState, event: Event) -> None:
+    name, iteration = split_key(event.step or "")
+    _begun(state, name, step, event)
+    step.waiting = body_of(event)
     step.due = step.waiting.get("due")
     step.attempt = step.attempt if event.attempt is None else event.attempt
     step.iteration = step.iteration if iteration is None else iteration
-    state.frontier.pop(name, None)
     if step.due is not None:
         heappush(state.alarms, (step.due, name))
 
 
-def _step_iterated(state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    _begun(state, step, event)
-    body = _body(event)
+def _step_iterated(state: RunState, step: StepState, event: Event) -> None:
+    name, body = event.step or "", body_of(event)
+    _begun(state, name, step, event)
     step.output, step.iteration, step.attempt = body.get("output"), body["iteration"], 0
     step.due, step.waiting, step.error = None, None, None
     step.calls.clear()
     _signal_taken(state, body)
-    state.frontier[event.step or ""] = None
+    state.frontier[name] = None
 
 
-def _step_retrying(state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    body = _body(event)
+def _step_retrying(state: RunState, step: StepState, event: Event) -> None:
+    body = body_of(event)
     step.error, step.due, step.waiting = body.get("error"), body["due"], None
     heappush(state.alarms, (body["due"], split_key(event.step or "")[0]))
 
 
-def _step_succeeded(state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
+def _step_succeeded(state: RunState, step: StepState, event: Event) -> None:
     body = event.body or {}
     step.output = step.items.outputs if step.items is not None else body.get("output")
     step.error = None
@@ -241,88 +272,36 @@ def _signal_taken(state: RunState, body: dict[str, Any]) -> None:
     """A signal step that has its message takes it off the queue, so that no other step gets it too."""
     taken = body.get("signal")
     if taken is not None:
-        queue = state.signals[taken["name"]]
-        queue[:] = [signal for signal in queue if signal["message_id"] != taken["message_id"]]
+        queue = state.signals.get(taken["name"]) or deque()
+        if not queue or queue.popleft()["message_id"] != taken["message_id"]:
+            raise InvalidTransition(f"message {taken['message_id']} is not the oldest signal {taken['name']!r}")
 
 
-def _step_failed(_state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    step.error = _body(event)["error"]
+def _step_failed(_state: RunState, step: StepState, event: Event) -> None:
+    step.error = body_of(event)["error"]
     step.output = step.items.outputs if step.items is not None else None
     if step.items is not None:
         step.items.running.clear()
 
 
-def _step_skipped(_state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    step.reason = _body(event)["reason"]
+def _step_skipped(_state: RunState, step: StepState, event: Event) -> None:
+    step.reason = body_of(event)["reason"]
 
 
-def _step_canceled(_state: RunState, step: StepState, _event: Event, _iteration: int | None) -> None:
+def _step_canceled(_state: RunState, step: StepState, _event: Event) -> None:
     if step.items is not None:
         step.items.running.clear()
 
 
-def _step_scheduled(_state: RunState, _step_state: StepState, _event: Event, _iteration: int | None) -> None:
+def _step_scheduled(_state: RunState, _step_state: StepState, _event: Event) -> None:
     """Ready and waiting for a place: nothing else to remember."""
 
 
-def _step_reused(_state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    step.output, step.cached = _body(event).get("output"), True
+def _step_reused(_state: RunState, step: StepState, event: Event) -> None:
+    step.output, step.cached = body_of(event).get("output"), True
 
 
-def _items(step: StepState) -> Items:
-    if step.items is None:
-        raise InvalidTransition("an event of items came for a step that is no map")
-    return step.items
-
-
-def _items_started(_state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    items, body = _items(step), _body(event)
-    for first, last in body["items"]:
-        for index in range(first, last + 1):
-            items.attempts[index] = body["attempt"]
-            items.retrying.pop(index, None)
-            items.running.add(index)
-        items.next = max(items.next, last + 1)
-
-
-def _items_finished(state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    items, body = _items(step), _body(event)
-    state.frontier[event.step or ""] = None
-    for index, output in body.get("done", ()):
-        _item_done(items, index, output)
-    for index, _attempt, error in body.get("failed", ()):
-        items.running.discard(index)
-        items.failed[index] = error
-    for index, _attempt, _error, due in body.get("retrying", ()):
-        items.running.discard(index)
-        items.retrying[index] = due
-        heappush(items.due, (due, index))
-        heappush(state.alarms, (due, event.step or ""))
-    if step.calls:
-        for index, *_rest in (*body.get("done", ()), *body.get("failed", ())):
-            step.calls.pop(index, None)
-
-
-def _items_reused(state: RunState, step: StepState, event: Event, _iteration: int | None) -> None:
-    items = _items(step)
-    state.frontier[event.step or ""] = None
-    body = _body(event)
-    for index, output in body["done"]:
-        _item_done(items, index, output)
-    for index, _attempt, error in body.get("failed", ()):
-        items.failed[index] = error
-
-
-def _item_done(items: Items, index: int, output: Any) -> None:
-    if index in items.finished:
-        raise InvalidTransition(f"item {index} has already succeeded")
-    items.running.discard(index)
-    items.finished.add(index)
-    items.outputs[index] = output
-    items.done += 1
-
-
-_STEP_HANDLERS: dict[Kind, Callable[[RunState, StepState, Event, int | None], None]] = {
+_STEP_HANDLERS: dict[Kind, Callable[[RunState, StepState, Event], None]] = {
     Kind.STEP_SCHEDULED: _step_scheduled,
     Kind.STEP_STARTED: _step_started,
     Kind.STEP_WAITING: _step_waiting,
@@ -333,13 +312,7 @@ _STEP_HANDLERS: dict[Kind, Callable[[RunState, StepState, Event, int | None], No
     Kind.STEP_SKIPPED: _step_skipped,
     Kind.STEP_CANCELED: _step_canceled,
     Kind.STEP_REUSED: _step_reused,
-    Kind.ITEMS_STARTED: _items_started,
-    Kind.ITEMS_FINISHED: _items_finished,
-    Kind.ITEMS_REUSED: _items_reused,
+    Kind.ITEMS_STARTED: items_started,
+    Kind.ITEMS_FINISHED: items_finished,
+    Kind.ITEMS_REUSED: items_reused,
 }
-
-
-def _body(event: Event) -> dict[str, Any]:
-    if event.body is None:
-        raise InvalidTransition(f"{event.kind} came without a body")
-    return event.body

@@ -1,10 +1,13 @@
 """How an attempt's outcome becomes the step's: success, next iteration, retry, failure."""
 
+from collections.abc import Callable
 from typing import Any
 
+from runtime.definition.model import Loop
 from runtime.engine.commands import CancelChild, StopStep
 from runtime.engine.events import Kind
 from runtime.engine.retry import CRASH_CODES, retry_at
+from runtime.engine.scope import Unloaded
 from runtime.engine.state import step_key
 from runtime.engine.states import StepStatus
 from runtime.engine.turn import Turn
@@ -15,6 +18,22 @@ from runtime.ids import derived_uuid7
 def error(code: str, message: str, *, retryable: bool = False, **details: Any) -> dict[str, Any]:
     """An error as the journal and the API show it."""
     return {"code": code, "message": message, "retryable": retryable, **({"details": details} if details else {})}
+
+
+def crashed(**details: Any) -> dict[str, Any]:
+    """The error of an attempt of which nobody knows whether it had its effect."""
+    return error("crashed", "the process carrying this attempt out died; it may have had its effect", **details)
+
+
+def attempt(turn: Turn, name: str, work: Callable[[], None], again: dict[str, None]) -> None:
+    """Do `work` for a step. An expression that fails, fails the step; when stored values are lacking, ask for them and note it in `again`."""
+    try:
+        work()
+    except ExpressionFailed as failure:
+        fail(turn, name, error("expression_failed", str(failure)))
+    except Unloaded as missing:
+        turn.loads += missing.references
+        again[name] = None
 
 
 def succeed(turn: Turn, name: str, output: Any, *, iteration: int | None = None, **extra: Any) -> None:
@@ -29,18 +48,11 @@ def succeed(turn: Turn, name: str, output: Any, *, iteration: int | None = None,
         turn.emit(Kind.STEP_ITERATED, name, body={"iteration": iteration or step.iteration or 0, "output": output, **extra})
 
 
-def end_iteration(turn: Turn, name: str) -> bool:
-    """After an iteration: end the step, or pause before the next iteration. True when the next one may begin now. Raises Unloaded."""
+def end_iteration(turn: Turn, name: str, loop: Loop) -> bool:
+    """After an iteration: end the step, or pause before the next. True when that may begin now. Raises ExpressionFailed, Unloaded."""
     planned, step = turn.step(name)
-    loop, iteration = planned.step.loop, step.iteration or 0
-    if loop is None:
-        return True
-    try:
-        scope = turn.scope(name, output=step.output, iteration=iteration)
-        done = planned.until is not None and planned.until.evaluate(scope) is True
-    except ExpressionFailed as failure:
-        fail(turn, name, error("expression_failed", str(failure)))
-        return False
+    iteration = step.iteration or 0
+    done = planned.until is not None and planned.until.holds(turn.scope(name, output=step.output, iteration=iteration))
     last = iteration + 1 >= loop.max_iterations
     if done or (last and (planned.until is None or loop.on_limit == "succeed")):
         turn.emit(Kind.STEP_SUCCEEDED, name, body={"output": step.output})
@@ -74,7 +86,7 @@ def unknown(turn: Turn, name: str, failure: dict[str, Any]) -> None:
     if planned.on_crash == "ask":
         turn.emit(Kind.STEP_WAITING, step_key(name, step.iteration), attempt=step.attempt, body={"for": "decision", "error": failure})
     else:
-        fail(turn, name, error("crashed", "the process carrying this attempt out died; it may have had its effect", attempt=step.attempt))
+        fail(turn, name, crashed(attempt=step.attempt))
 
 
 def fail(turn: Turn, name: str, failure: dict[str, Any]) -> None:
@@ -92,10 +104,16 @@ def stop(turn: Turn, name: str) -> None:
     if waiting.get("for") == "child":
         turn.commands.append(CancelChild(waiting["child"]))
     if waiting.get("for") == "approval":
-        body = {"approval_id": waiting["approval_id"], "approved": False, "by": "canceled", "at": turn.now}
-        turn.emit(Kind.APPROVAL_RESOLVED, name, body=body)
+        close_approval(turn, name, by="canceled")
     if step.items is not None and not planned.remote:
         turn.commands.extend(CancelChild(child_id(turn, name, None, index, step.items.attempts[index])) for index in sorted(step.items.running))
+
+
+def close_approval(turn: Turn, name: str, *, by: str) -> None:
+    """Settle an open question without an answer."""
+    step = turn.state.steps[name]
+    body = {"approval_id": (step.waiting or {})["approval_id"], "approved": False, "decision": "rejected", "by": by, "at": turn.now}
+    turn.emit(Kind.APPROVAL_RESOLVED, step_key(name, step.iteration), body=body)
 
 
 def child_id(turn: Turn, name: str, iteration: int | None, index: int | None, attempt: int) -> str:

@@ -9,6 +9,8 @@ from runtime.engine.state import Items, RunState
 from runtime.engine.states import StepStatus
 
 ITEMS_PER_EVENT = 500
+_Draft = tuple[Kind, str, int | None, dict[str, Any]]
+"""kind, step, attempt, body"""
 
 
 def failed_steps(source: RunState) -> frozenset[str]:
@@ -31,24 +33,45 @@ def downstream(plan: Plan, steps: Iterable[str]) -> frozenset[str]:
 def fork_events(plan: Plan, source: RunState, *, restart: frozenset[str], at: int, keep_items: bool = True) -> list[Event]:
     """The events after `run.created` (seq from 2) of a run that reuses `source` but for `restart` and what depends on it.
 
-    With `keep_items` (a retry) a map in `restart` keeps the items that had succeeded. `finally` always runs anew.
+    A step that is new in `plan`, or became a map or stopped being one, runs anew with what depends on it. What was skipped by a
+    decision that stands is skipped again. With `keep_items` (a retry) a map in `restart` keeps the items that had succeeded,
+    unless a step it depends on runs again. `finally` always runs anew.
     """
-    again = downstream(plan, (name for name in restart if name in plan.steps))
-    drafts: list[tuple[Kind, str, int | None, dict[str, Any]]] = []
+    again = downstream(plan, {*_changed(plan, source), *(name for name in restart if name in plan.steps)})
+    drafts: list[_Draft] = []
     for name in plan.main:
-        step = source.steps.get(name)
-        if step is None:
-            continue
-        if step.items is not None and name not in again and step.status is StepStatus.SUCCEEDED:
-            drafts += _reuse_items(name, step.items, with_failed=True)
-        elif step.items is not None and name in restart and keep_items:
-            drafts += _reuse_items(name, step.items, with_failed=False)
-        elif name not in again and step.status is StepStatus.SUCCEEDED:
-            drafts.append((Kind.STEP_REUSED, name, None, {"output": step.output, "from": source.run_id}))
+        if name not in again:
+            drafts += _reused(source, name)
+        elif keep_items and name in restart and again.isdisjoint((*plan.steps[name].needs, *plan.steps[name].routers)):
+            drafts += _kept_items(plan, source, name)
     return [Event(seq, 0, kind, at, name, attempt, body) for seq, (kind, name, attempt, body) in enumerate(drafts, start=2)]
 
 
-def _reuse_items(name: str, items: Items, *, with_failed: bool) -> list[tuple[Kind, str, int | None, dict[str, Any]]]:
+def _changed(plan: Plan, source: RunState) -> set[str]:
+    """Steps of `plan` that `source` has nothing for."""
+    known = {name: source.plan.steps[name].over is None for name in source.plan.main}
+    return {name for name in plan.main if known.get(name) is not (plan.steps[name].over is None)}
+
+
+def _reused(source: RunState, name: str) -> list[_Draft]:
+    step = source.steps[name]
+    if step.status is StepStatus.SKIPPED:
+        return [(Kind.STEP_SKIPPED, name, None, {"reason": step.reason})]
+    if step.status is not StepStatus.SUCCEEDED:
+        return []
+    if step.items is not None:
+        return _reuse_items(name, step.items, with_failed=True)
+    return [(Kind.STEP_REUSED, name, None, {"output": step.output, "from": source.run_id})]
+
+
+def _kept_items(plan: Plan, source: RunState, name: str) -> list[_Draft]:
+    step = source.steps.get(name)
+    if step is None or step.items is None or plan.steps[name].over is None:
+        return []
+    return _reuse_items(name, step.items, with_failed=False)
+
+
+def _reuse_items(name: str, items: Items, *, with_failed: bool) -> list[_Draft]:
     done = [[index, items.outputs[index]] for index in sorted(items.finished)]
     chunks = [done[start : start + ITEMS_PER_EVENT] for start in range(0, len(done), ITEMS_PER_EVENT)]
     failed = [[index, items.attempts[index], items.failed[index]] for index in sorted(items.failed)] if with_failed else []

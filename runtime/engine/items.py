@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from runtime.engine.begin import attempt_timeout, map_values
 from runtime.engine.commands import StartChild, StartItems
 from runtime.engine.events import Kind
-from runtime.engine.finish import child_id, error, fail
+from runtime.engine.finish import child_id, crashed, error, fail
 from runtime.engine.retry import CRASH_CODES, retry_at
 from runtime.engine.scope import Unloaded
 from runtime.engine.state import Items
@@ -32,26 +32,20 @@ class Outcome(Protocol):
     def error(self) -> dict[str, Any] | None: ...
 
 
-def feed(turn: Turn, name: str) -> None:
-    """Start what may start, or end the map when nothing is left. Raises Unloaded."""
-    planned, step = turn.step(name)
-    items, spec = step.items, planned.step.map
-    if items is None or spec is None:
-        return
-    if len(items.failed) > bearable(spec.max_failures, items.total):
-        fail(turn, name, _too_many(items, bearable(spec.max_failures, items.total)))
+def feed(turn: Turn, name: str, items: Items) -> None:
+    """Start what may start, or end the map when nothing is left. Raises ExpressionFailed, Unloaded."""
+    allowed = bearable(items.spec.max_failures, items.total)
+    if len(items.failed) > allowed:
+        fail(turn, name, _too_many(items, allowed))
     elif not items.open:
         turn.emit(Kind.STEP_SUCCEEDED, name, attempt=1, body={"failed": len(items.failed)} if items.failed else None)
     else:
-        chosen = _startable(turn, items, min(spec.concurrency - len(items.running), MAX_ITEMS))
+        chosen = _startable(turn, items, min(items.spec.concurrency - len(items.running), MAX_ITEMS))
         try:
-            _start(turn, name, chosen)
-        except ExpressionFailed as failure:
-            fail(turn, name, error("expression_failed", str(failure)))
+            _start(turn, name, items, chosen)
         except Unloaded:
-            for index in chosen:
-                if index in items.retrying:
-                    heappush(items.due, (items.retrying[index], index))
+            for index in items.retrying.keys() & chosen:
+                heappush(items.due, (items.retrying[index], index))
             raise
 
 
@@ -60,12 +54,8 @@ def bearable(threshold: int | str, total: int) -> int:
     return threshold if isinstance(threshold, int) else total * int(threshold[:-1]) // 100
 
 
-def take(turn: Turn, name: str, outcomes: Iterable[Outcome]) -> None:
+def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> None:
     """Record the results of running items; results of attempts that no longer count are dropped."""
-    planned, step = turn.step(name)
-    items = step.items
-    if items is None:
-        return
     done: list[list[Any]] = []
     failed: list[list[Any]] = []
     retrying: list[list[Any]] = []
@@ -78,30 +68,32 @@ def take(turn: Turn, name: str, outcomes: Iterable[Outcome]) -> None:
         if outcome.error is None:
             done.append([index, outcome.output])
             continue
-        due = None
-        if outcome.error.get("code") not in CRASH_CODES or planned.on_crash == "retry":
-            due = retry_at(planned.retry, outcome.attempt, outcome.error, now=turn.now, seed=turn.state.seed, key=f"{name}[{index}]")
+        failure, due = _judged(turn, name, index, outcome.attempt, outcome.error)
         if due is None:
-            failed.append([index, outcome.attempt, outcome.error])
+            failed.append([index, outcome.attempt, failure])
         else:
-            retrying.append([index, outcome.attempt, outcome.error, due])
+            retrying.append([index, outcome.attempt, failure, due])
     if seen:
         body = {key: value for key, value in (("done", done), ("failed", failed), ("retrying", retrying)) if value}
         turn.emit(Kind.ITEMS_FINISHED, name, body=body)
 
 
-def restart(turn: Turn, name: str) -> None:
-    """After a change of owner: what was running may have been lost. Start it again, or call its outcome unknown."""
-    planned, step = turn.step(name)
-    items = step.items
-    if items is None or not items.running or not planned.remote:
-        return
+def _judged(turn: Turn, name: str, index: int, attempt: int, failure: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """The failure as it is recorded, and when (ms) the item is tried again; None when it is not. Nobody is asked about one item of many."""
+    planned, _step = turn.step(name)
+    if failure.get("code") in CRASH_CODES and planned.on_crash != "retry":
+        return crashed(attempt=attempt), None
+    return failure, retry_at(planned.retry, attempt, failure, now=turn.now, seed=turn.state.seed, key=f"{name}[{index}]")
+
+
+def restart(turn: Turn, name: str, items: Items) -> None:
+    """After a change of owner: what was running may have been lost. Start it again, or call its outcome unknown. Raises Unloaded."""
     lost = sorted(items.running)
-    if planned.on_crash != "retry":
-        unknown = error("unknown_outcome", "the process carrying this item out died; it may have had its effect")
-        turn.emit(Kind.ITEMS_FINISHED, name, body={"failed": [[index, items.attempts[index], unknown] for index in lost]})
-        return
-    turn.loading(name, lambda: _start(turn, name, lost))
+    if turn.step(name)[0].on_crash == "retry":
+        _start(turn, name, items, lost)
+    elif lost:
+        body = {"failed": [[index, items.attempts[index], crashed(attempt=items.attempts[index])] for index in lost]}
+        turn.emit(Kind.ITEMS_FINISHED, name, body=body)
 
 
 def _startable(turn: Turn, items: Items, room: int) -> list[int]:
@@ -119,13 +111,12 @@ def _startable(turn: Turn, items: Items, room: int) -> list[int]:
     return chosen
 
 
-def _start(turn: Turn, name: str, indices: Sequence[int]) -> None:
+def _start(turn: Turn, name: str, items: Items, indices: Sequence[int]) -> None:
     """Start these items. Whatever may fail or lack a value comes before the first event."""
     planned, step = turn.step(name)
-    items = step.items
-    if items is None or not indices:
+    if not indices:
         return
-    values = map_values(turn, name)
+    values = map_values(turn, name, items.over)
     if len(values) != items.total:
         raise ExpressionFailed(f"map.over gives {len(values)} items now, but the items taken over from another run were {items.total}")
     if planned.remote:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from runtime.definition.model import Approval
 from runtime.engine.events import Kind
 from runtime.engine.finish import attempt_failed, child_id, error, fail, succeed
 from runtime.engine.items import Outcome, take
@@ -37,7 +38,14 @@ def results(turn: Turn, outcomes: Iterable[Outcome]) -> None:
             else:
                 attempt_failed(turn, outcome.step, outcome.error)
     for name, group in of_items.items():
-        take(turn, name, group)
+        take_items(turn, name, group)
+
+
+def take_items(turn: Turn, name: str, outcomes: Iterable[Outcome]) -> None:
+    """Results of a map's items, unless the step is none or has ended."""
+    step = turn.state.steps[name]
+    if step.items is not None and step.status is StepStatus.RUNNING:
+        take(turn, name, step.items, outcomes)
 
 
 def messages(turn: Turn, letters: Iterable[Letter]) -> None:
@@ -70,17 +78,14 @@ def _signal(turn: Turn, letter: Letter) -> None:
 
 def _approval(turn: Turn, letter: Letter) -> None:
     for name in list(turn.state.active):
-        waiting = turn.state.steps[name].waiting or {}
-        if waiting.get("approval_id") == letter.body["approval_id"]:
-            resolve_approval(turn, name, letter.body)
+        planned, step = turn.step(name)
+        if planned.step.approval is not None and (step.waiting or {}).get("approval_id") == letter.body["approval_id"]:
+            resolve_approval(turn, name, planned.step.approval, letter.body)
 
 
-def resolve_approval(turn: Turn, name: str, answer: dict[str, Any]) -> None:
+def resolve_approval(turn: Turn, name: str, spec: Approval, answer: dict[str, Any]) -> None:
     """Record the answer and give it to the step."""
-    planned, step = turn.step(name)
-    spec = planned.step.approval
-    if spec is None:
-        return
+    step = turn.state.steps[name]
     approved = bool(answer["approved"])
     given = {key: answer[key] for key in ("form", "by", "comment") if answer.get(key) is not None}
     output = {"approved": approved, "decision": "approved" if approved else "rejected", **given, "at": turn.now}
@@ -102,9 +107,9 @@ def _child(turn: Turn, letter: Letter) -> None:
     failure = None if body["status"] == "succeeded" else _child_error(body)
     if step.items is not None and index is not None:
         attempt = step.items.attempts[index]
-        if step.status is StepStatus.RUNNING and child_id(turn, name, None, index, attempt) == body["run_id"]:
-            take(turn, name, [_ChildOutcome(name, index, attempt, body.get("output"), failure)])
-    elif step.status is StepStatus.WAITING and (step.waiting or {}).get("child") == body["run_id"]:
+        if child_id(turn, name, None, index, attempt) == body["run_id"]:
+            take_items(turn, name, [_ChildOutcome(name, index, attempt, body.get("output"), failure)])
+    elif (step.waiting or {}).get("child") == body["run_id"]:
         if failure is None:
             succeed(turn, name, body.get("output"))
         else:

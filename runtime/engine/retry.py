@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from runtime.definition.model import Retry
+from runtime.definition.types import MAX_DURATION_MS
 
 CRASH_ALLOWANCE = 2
 """Attempts beyond `max_attempts` for those whose process died: a crash of ours is not the step's failure, but it has a bound."""
@@ -13,8 +14,8 @@ CRASH_CODES = frozenset({"executor_lost"})
 def delay_ms(retry: Retry, attempt: int, *, seed: int, key: str) -> int:
     """Milliseconds to wait after failed attempt number `attempt` (from 1).
 
-    Exponential: initial · factor^(attempt-1); linear: initial · attempt; constant: initial; never more than `maximum`, and
-    then `jitter` of it random in both directions. The randomness is a hash of the run's seed, so every replay waits the same.
+    Exponential: initial · factor^(attempt-1); linear: initial · attempt; constant: initial; `jitter` of it random in both
+    directions; never more than `maximum`. The randomness is a hash of the run's seed, so every replay waits the same.
     """
     if retry.backoff == "exponential":
         base = retry.initial * retry.factor ** min(attempt - 1, 64)
@@ -23,7 +24,7 @@ def delay_ms(retry: Retry, attempt: int, *, seed: int, key: str) -> int:
     else:
         base = retry.initial
     base = min(base, retry.maximum)
-    return round(base * (1 + retry.jitter * (2 * _fraction(seed, key, attempt) - 1)))
+    return round(min(base * (1 + retry.jitter * (2 * _fraction(seed, key, attempt) - 1)), retry.maximum))
 
 
 def may_retry(retry: Retry, attempt: int, error: dict[str, Any]) -> bool:
@@ -35,13 +36,13 @@ def may_retry(retry: Retry, attempt: int, error: dict[str, Any]) -> bool:
 
 
 def retry_at(retry: Retry, attempt: int, error: dict[str, Any], *, now: int, seed: int, key: str) -> int | None:
-    """When (ms) the next attempt is due, or None when there is none. A Retry-After of the other side is honoured."""
+    """When (ms) the next attempt is due, or None when there is none. A Retry-After (s) of the other side is honoured."""
     if not may_retry(retry, attempt, error):
         return None
     if error.get("code") in CRASH_CODES:
         return now
-    asked = round(float(error.get("retry_after") or 0) * 1000)
-    return now + max(asked, delay_ms(retry, attempt, seed=seed, key=key))
+    asked = min(MAX_DURATION_MS, float(error.get("retry_after") or 0) * 1000)
+    return now + max(round(asked), delay_ms(retry, attempt, seed=seed, key=key))
 
 
 def _fraction(seed: int, key: str, attempt: int) -> float:

@@ -1,8 +1,11 @@
 """A run in memory: what the fold of its journal yields. Only `evolve` changes it."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.definition.expressions import Expression
+from runtime.definition.model import Map
 from runtime.definition.plan import Plan
 from runtime.engine.states import RunStatus, StepStatus
 
@@ -22,6 +25,8 @@ def split_key(key: str) -> tuple[str, int | None]:
 class Items:
     """The items of one map. Every operation on it costs the same however many items there are."""
 
+    spec: Map
+    over: Expression
     total: int
     outputs: list[Any]
     """By index; None where an item has not succeeded."""
@@ -36,6 +41,10 @@ class Items:
     """Heap of (due, index); an entry counts only while `retrying` agrees with it."""
     failed: dict[int, dict[str, Any]] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
+    stored: list[int] = field(default_factory=list)
+    """Those of `finished` whose output is a reference to the artifact store."""
+    whole: list[Any] | None = None
+    """`outputs` with the stored ones brought in, once an expression has asked for them. A cache, not part of the fold."""
 
     @property
     def open(self) -> int:
@@ -60,6 +69,15 @@ class StepState:
     items: Items | None = None
     reason: str | None = None
     """Why it was skipped."""
+    open_needs: int = 0
+    """How many of the steps it needs have not ended."""
+    met: int = 0
+    """How many of the steps it needs have succeeded, or failed with `on_error: continue`."""
+    missed: str | None = None
+    """The first step it needs that ended otherwise."""
+    open_routers: int = 0
+    chosen: bool = False
+    """One of its routers has chosen it."""
     cached: bool = False
     """The output was taken over from another run."""
     calls: dict[int | None, list[dict[str, Any]]] = field(default_factory=dict)
@@ -90,7 +108,7 @@ class RunState:
     """Why the run fails: set by the first step that fails it, before the run has ended."""
     canceling: bool = False
     finishing: bool = False
-    """The main steps are over; `finally` runs."""
+    """The main steps are over; `finally` runs. Not part of the fold: `decide` finds it out again."""
     waiting_for: str | None = None
     steps: dict[str, StepState] = field(default_factory=dict)
     frontier: dict[str, None] = field(default_factory=dict)
@@ -101,12 +119,14 @@ class RunState:
     An entry whose step has ended means nothing."""
     open_main: int = 0
     open_final: int = 0
-    signals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    signals: dict[str, deque[dict[str, Any]]] = field(default_factory=dict)
     """name → bodies of `signal.received` that no step has taken yet, oldest first."""
     loaded: dict[str, Any] = field(default_factory=dict)
     """sha256 → value: large values brought in for expressions. A cache, not part of the fold."""
     memo: dict[str, list[Any]] = field(default_factory=dict)
     """step → the list its map runs over. A cache as well."""
+    lost: dict[str, None] = field(default_factory=dict)
+    """Steps the owner before had in flight and this one has not started again yet. Not part of the fold either."""
 
     @property
     def ended(self) -> bool:

@@ -104,7 +104,7 @@ STEP_TRANSITIONS: Mapping[Kind, Mapping[StepStatus, StepStatus]] = MappingProxyT
         Kind.ITEMS_REUSED: {_S.RUNNING: _S.RUNNING},
     }
 )
-"""The same for steps. A step that succeeds from `pending` is a pure one (`set`, `switch`, an empty map)."""
+"""The same for steps. A step that succeeds from `pending` is a pure one (`set`, `switch`, a `wait` that is over already)."""
 
 
 def run_after(status: RunStatus, kind: Kind) -> RunStatus:

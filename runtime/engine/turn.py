@@ -1,6 +1,5 @@
 """One turn in the making: the events it has written so far, already folded into the state, and what it wants done afterwards."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop
 from typing import Any
@@ -9,7 +8,7 @@ from runtime.definition.plan import PlannedStep
 from runtime.engine.commands import Command
 from runtime.engine.events import Event, Kind
 from runtime.engine.evolve import evolve
-from runtime.engine.scope import Scope, Unloaded
+from runtime.engine.scope import Scope
 from runtime.engine.state import RunState, StepState
 from runtime.engine.states import STEP_TRANSITIONS, RunStatus
 
@@ -66,14 +65,6 @@ class Turn:
             between = step.attempt == 0 and step.iteration is not None
             local = {"iteration": (step.iteration or 0) + between, "previous": step.output, **local}
         return Scope(self.state, local, resolve=resolve)
-
-    def loading(self, name: str, work: Callable[[], None]) -> None:
-        """Do `work`; when it lacks a stored value, ask for it and look at the step again next time."""
-        try:
-            work()
-        except Unloaded as missing:
-            self.loads.append(missing.reference)
-            self.state.frontier[name] = None
 
     def next_alarm(self) -> int | None:
         """When the run has to be looked at again, forgetting alarms of steps that have ended."""

@@ -5,7 +5,7 @@ Events are rows; a follower that falls behind what is kept here reads the rows, 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from itertools import islice
 
 from runtime.clock import Clock
@@ -98,7 +98,7 @@ class Feeds:
         if feed := self._feeds.get(run_id):
             feed.pauses.hurry()
 
-    async def follow(self, run_id: str, after: int, idle: float) -> AsyncIterator[list[Event]]:
+    async def follow(self, run_id: str, after: int, idle: float) -> AsyncGenerator[list[Event], None]:
         """Batches of the run's events after seq `after`, without gap or repeat, until the last one of an ended run.
 
         An empty batch means that `idle` seconds went by without an event. Raises StoreUnavailable.

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from runtime.references import REFERENCE
 from runtime.engine.state import RunState
 from runtime.errors import ArtifactMissing, NotFound
 from runtime.gateway.reads import Reads
+from runtime.references import REFERENCE
 from runtime.store.protocol import ArtifactRow
 from runtime.values import is_reference, load
 

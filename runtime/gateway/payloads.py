@@ -5,8 +5,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from runtime.artifacts.protocol import ArtifactStore
-from runtime.references import REFERENCE
 from runtime.errors import InputInvalid, PayloadTooLarge, Problem
+from runtime.references import REFERENCE
 from runtime.values import INLINE_LIMIT, reference
 
 

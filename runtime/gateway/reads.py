@@ -1,6 +1,7 @@
 """Looking at runs: rows, steps, items, events, and waiting for what comes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,14 +57,15 @@ class Reads(Base):
         await self.run(tenant, run_id)
         return await self.journal.events(run_id, after, limit)
 
-    async def follow(self, tenant: str, run_id: str, *, after: int = 0, idle: float = KEEP_ALIVE_SECONDS) -> AsyncIterator[list[Event]]:
+    async def follow(self, tenant: str, run_id: str, *, after: int = 0, idle: float = KEEP_ALIVE_SECONDS) -> AsyncGenerator[list[Event], None]:
         """Batches of events after seq `after` as they are committed, without gap or repeat, until the run's last event.
 
         An empty batch every `idle` seconds without events lets the caller show that it lives. Raises NotFound.
         """
         await self.run(tenant, run_id)
-        async for batch in self.feeds.follow(run_id, after, idle):
-            yield batch
+        async with aclosing(self.feeds.follow(run_id, after, idle)) as batches:
+            async for batch in batches:
+                yield batch
 
     async def state(self, tenant: str, run_id: str) -> RunState:
         """The fold of the run's journal, to be read before the next await. Raises NotFound."""

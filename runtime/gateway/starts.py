@@ -16,7 +16,7 @@ from runtime.errors import InputInvalid, LimitExceeded, Overloaded, Problem
 from runtime.gateway.payloads import keep, moved
 from runtime.gateway.workflows import Workflows
 from runtime.ids import uuid7
-from runtime.store.protocol import Idempotency, NewRun, RunRow, Submitted
+from runtime.store.protocol import DefinitionRow, Idempotency, NewRun, RunRow, Submitted
 
 MAX_BATCH = 1000
 COUNT_SECONDS = 1.0
@@ -51,17 +51,20 @@ class Starts(Workflows):
 
     async def start(self, tenant: str, request: StartRequest) -> Started:
         """Start one run; it is on disk when this returns. Raises NotFound, InputInvalid, IdempotencyMismatch, Overloaded, PayloadTooLarge."""
-        return (await self._submit([await self._prepare(tenant, request, "/inputs")]))[0]
+        stored = await self.workflow(tenant, request.workflow, request.version)
+        return (await self._submit([await self._prepare(stored, request, "/inputs")]))[0]
 
     async def start_batch(self, tenant: str, requests: Sequence[StartRequest]) -> list[Started]:
         """Start up to 1000 runs, all or none. Raises what `start` raises, with pointers like `/runs/7/inputs/topic`."""
         if not 1 <= len(requests) <= MAX_BATCH:
             raise LimitExceeded(f"a batch has 1 to {MAX_BATCH} runs")
+        wanted = dict.fromkeys((request.workflow, request.version) for request in requests)
+        stored = {names: await self.workflow(tenant, *names) for names in wanted}
         prepared: list[NewRun] = []
         problems: list[Problem] = []
         for index, request in enumerate(requests):
             try:
-                prepared.append(await self._prepare(tenant, request, f"/runs/{index}/inputs"))
+                prepared.append(await self._prepare(stored[request.workflow, request.version], request, f"/runs/{index}/inputs"))
             except InputInvalid as error:
                 problems.extend(error.problems)
         if problems:
@@ -72,14 +75,13 @@ class Starts(Workflows):
         """Runs that have not ended, over all tenants."""
         return await self.journal.active_runs()
 
-    async def _prepare(self, tenant: str, request: StartRequest, pointer: str) -> NewRun:
-        stored = await self.workflow(tenant, request.workflow, request.version)
+    async def _prepare(self, stored: DefinitionRow, request: StartRequest, pointer: str) -> NewRun:
         definition = self._compiled(stored).definition
         inputs = await self._inputs(definition, request.inputs, pointer)
         now = self.clock.now()
         row = RunRow(
             run_id=uuid7(now),
-            tenant=tenant,
+            tenant=stored.tenant,
             workflow=stored.workflow,
             definition=stored.definition,
             status=RunStatus.QUEUED,

@@ -1,7 +1,6 @@
 """Owns runs: claims them, turns them, gives them up. Many hosts share one database; the journal's fences keep them apart."""
 
 import asyncio
-import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -11,14 +10,15 @@ from runtime.artifacts.protocol import ArtifactStore
 from runtime.clock import Clock, SystemClock
 from runtime.definition.plan import Plan, plan_for
 from runtime.engine.evolve import fold
-from runtime.engine.states import RunStatus
 from runtime.errors import NotFound, StoreUnavailable
 from runtime.host.children import Children
 from runtime.host.dispatch import Dispatcher
+from runtime.host.intake import POLL_SECONDS, Intake
 from runtime.host.leases import Observer
 from runtime.host.quarantine import quarantine
 from runtime.host.slot import Recorded, Slot
 from runtime.host.turns import Turns, Work
+from runtime.host.waiting import either
 from runtime.host.watchers import Watchers
 from runtime.metrics import Metrics
 from runtime.settings import Settings
@@ -28,11 +28,8 @@ from runtime.store.protocol import AppendOutcome, Claim, Message, OwnerRow, RunR
 
 log = structlog.get_logger(__name__)
 
-CLAIM_BATCH = 100
 MAX_PLANS = 256
 STRANGER_SECONDS = 0.2
-POLL_SECONDS = 1.0
-"""How often work is looked for when no nudge comes: nudges are hints and may be lost."""
 
 
 class Host:
@@ -61,7 +58,6 @@ class Host:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock or SystemClock()
-        self._dedicated_to = dedicated_to
         self._slots: dict[str, Slot] = {}
         self._watchers = Watchers()
         self._observer = Observer(owner.owner, self._clock, settings.lease_ms)
@@ -79,11 +75,17 @@ class Host:
         )
         self._others = notify
         self._plans: dict[str, Plan] = {}
-        self._wanted: dict[str, None] = {}
-        self._sweep = True
-        self._adopting = 0
-        self._dead: set[str] = set()
-        self._claim_now = asyncio.Event()
+        # Among others, a host leaves runs that want an actor of their own alone; alone, it owns everything.
+        self._intake = Intake(
+            self._journal,
+            owner.owner,
+            self._clock,
+            room=self._room,
+            adopt=self._adopt,
+            keeps=self._slots.__contains__,
+            shared=notify is not None and dedicated_to is None,
+            dedicated_to=dedicated_to,
+        )
         self._inbox_now = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
@@ -95,9 +97,9 @@ class Host:
     async def start(self) -> None:
         """Register this owner and begin to look for work."""
         await self._journal.register(self._owner)
-        for loop in (self._claims, self._inboxes, self._beats):
+        for loop in (self._intake.claim, self._intake.audit, self._inboxes, self._beats):
             self._spawn(self._forever(loop))
-        self._claim_now.set()
+        self._intake.look_around()
 
     async def stop(self, grace_ms: int) -> None:
         """Drain: claim nothing new, let steps in flight end for at most `grace_ms`, hand every run over, leave."""
@@ -105,7 +107,7 @@ class Host:
         for slot in self._slots.values():
             self._wake(slot)
         self._check_idle()
-        if not await _either(self._idle, grace_ms / 1000):
+        if not await either(self._idle, grace_ms / 1000):
             log.warning("drain_grace_over", runs=len(self._slots))
             await self._hand_over_all()
         await self._close()
@@ -129,18 +131,14 @@ class Host:
 
     def nudge(self, run_ids: Sequence[str] = ()) -> None:
         """There is something to do, for these runs if named. Loses nothing when it is lost."""
-        for run_id in run_ids:
-            if run_id in self._slots:
-                self._inbox_now.set()
-            else:
-                self._wanted[run_id] = None
-        self._claim_now.set()
+        wanted = [run_id for run_id in run_ids if run_id not in self._slots]
+        self._intake.want(wanted)
+        if len(wanted) < len(run_ids):
+            self._inbox_now.set()
 
     def owner_died(self, owner: str) -> None:
         """Somebody knows that this owner's process is gone: do not wait for its lease to run out."""
-        self._dead.add(owner)
-        self._sweep = True
-        self._claim_now.set()
+        self._intake.look_around([owner])
 
     async def watch(self, run_id: str, after: int, timeout: float) -> None:
         """Return when the run's head passes `after`, when it leaves this host, or after `timeout` s; soon when it is not here.
@@ -173,54 +171,8 @@ class Host:
                 log.warning("store_unavailable", loop=loop.__name__, error=str(failure))
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _claims(self) -> None:
-        """Claim the runs we were nudged about; every second, and when an owner has died, look for others that nobody has."""
-        if not await _either(self._claim_now, POLL_SECONDS):
-            self._sweep = True
-        self._claim_now.clear()
-        if self._dedicated_to is not None:
-            await self._claim([self._dedicated_to])
-            return
-        while self._wanted and self._room():
-            wanted = list(itertools.islice(self._wanted, min(CLAIM_BATCH, self._room())))
-            for run_id in wanted:
-                del self._wanted[run_id]
-            await self._claim(wanted)
-        while self._sweep and self._room():
-            claimed = await self._claim([])
-            self._sweep = claimed == CLAIM_BATCH
-            if self._dead and not self._sweep:
-                await self._bury()
-
-    async def _claim(self, run_ids: Sequence[str]) -> int:
-        """Claim a batch, begin to own what came; returns how many."""
-        limit = min(self._room(), CLAIM_BATCH)
-        claims = await self._journal.claim(self.owner, limit, run_ids=run_ids, dead=sorted(self._dead), now=self._clock.now())
-        self._adopting += len(claims)
-        mail = await self._mail(claims)
-        for claim in claims:
-            self._spawn(self._adopt(claim, mail.get(claim.row.run_id, ())))
-        return len(claims)
-
-    async def _mail(self, claims: Sequence[Claim]) -> dict[str, list[Message]]:
-        """What waits in the inboxes of runs that were claimed because of it: read before their first turn, which would give them up again."""
-        mail: dict[str, list[Message]] = {}
-        if any(claim.row.status is not RunStatus.QUEUED for claim in claims):
-            for message in await self._journal.inbox(self.owner):
-                mail.setdefault(message.run_id, []).append(message)
-        return mail
-
-    def _room(self) -> int:
-        return 0 if self._draining else max(0, self._settings.runs_per_actor - len(self._slots) - self._adopting)
-
-    async def _bury(self) -> None:
-        """Nothing of these owners is left to claim here; their rows go, so that one who only slept learns of it."""
-        dead, self._dead = sorted(self._dead), set()
-        await self._journal.bury(dead, now=self._clock.now())
-        log.info("owners_buried", owners=dead)
-
     async def _inboxes(self) -> None:
-        await _either(self._inbox_now, POLL_SECONDS)
+        await either(self._inbox_now, POLL_SECONDS)
         self._inbox_now.clear()
         if not self._slots:
             return
@@ -238,28 +190,24 @@ class Host:
         dead = self._observer.dead(await self._journal.owners())
         if dead:
             log.warning("owners_dead", owners=dead)
-            self._dead.update(dead)
-            self._sweep = True
-            self._claim_now.set()
+            self._intake.look_around(dead)
 
     # --- runs --------------------------------------------------------------------------------------------------------
 
-    async def _adopt(self, claim: Claim, mail: Sequence[Message] = ()) -> None:
-        """Begin to own a claimed run: fold its journal and take its first turn."""
+    async def _adopt(self, claim: Claim, mail: Sequence[Message]) -> None:
+        """Begin to own a claimed run: fold its journal and take its first turn. Raises StoreUnavailable."""
         run_id = claim.row.run_id
         try:
             plan = await self._plan(claim.row)
             events = claim.events if claim.events is not None else await self._events(run_id)
             slot = Slot(claim.row, fold(plan, events, run_id=run_id), head=claim.row.head)
         except StoreUnavailable:
-            self._adopting += 1
-            self._spawn(self._again_later(self._adopt(claim, mail)))
-            return
+            raise
         except Exception as failure:  # noqa: BLE001 - whatever is wrong with one run must not touch the others
             await quarantine(self._journal, claim.row, failure, self._clock.now())
             return
-        finally:
-            self._adopting -= 1
+        if self._closed.is_set() or run_id in self._slots:
+            return
         self._slots[run_id] = slot
         for message in mail:
             slot.deliver(message)
@@ -303,7 +251,7 @@ class Host:
         except StoreUnavailable as failure:
             log.warning("store_unavailable", run_id=slot.run_id, error=str(failure))
             self._forget(slot)
-            self._spawn(self._again_later(self._reload(slot)))
+            self._spawn(self._later(slot.row))
         except Exception as failure:  # noqa: BLE001 - see _adopt
             self._forget(slot)
             await quarantine(self._journal, slot.row, failure, self._clock.now())
@@ -316,7 +264,7 @@ class Host:
             self._forget(slot)
         elif outcome is AppendOutcome.CANCEL_FIRST:
             self._forget(slot)
-            await self._reload(slot)
+            await self._intake.reload(slot.row)
         else:
             await self._committed(slot, work)
 
@@ -345,16 +293,13 @@ class Host:
         self._watchers.gone(slot.run_id)
         self._check_idle()
 
-    async def _reload(self, slot: Slot) -> None:
-        """Forget what is in memory, read the run anew, go on if it is still ours."""
-        row = await self._journal.run(slot.run_id)
-        if row is not None and row.owner == self.owner and row.epoch == slot.row.epoch and not row.status.ended:
-            self._adopting += 1
-            await self._adopt(Claim(row), [message for message in await self._journal.inbox(self.owner) if message.run_id == row.run_id])
-
-    async def _again_later(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _later(self, row: RunRow) -> None:
+        """Read a run anew once the database may be back; if it is not, the audit finds the run."""
         await asyncio.sleep(POLL_SECONDS)
-        await work
+        await self._intake.reload(row)
+
+    def _room(self) -> int:
+        return 0 if self._draining else max(0, self._settings.runs_per_actor - len(self._slots))
 
     def _receive(self, results: Sequence[StepResult]) -> None:
         """Results of steps; those of runs that are no longer here are the next owner's business."""
@@ -387,20 +332,10 @@ class Host:
         self._closed.set()
         for slot in list(self._slots.values()):
             self._forget(slot)
+        await self._intake.close()
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._dispatcher.close()
-
-
-async def _either(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event, but not longer than this; whether it came."""
-    if event.is_set():
-        return True
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True

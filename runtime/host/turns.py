@@ -230,7 +230,7 @@ def _approvals(slot: Slot, events: Sequence[Event]) -> list[ApprovalRow]:
                 expires_at=body.get("expires_at"),
             )
         elif event.kind is Kind.APPROVAL_RESOLVED:
-            decision = {key: body[key] for key in ("approved", "form", "by", "comment") if key in body}
+            decision: dict[str, Any] = {key: body[key] for key in ("approved", "form", "by", "comment") if key in body}
             asked = rows.get(body["approval_id"]) or ApprovalRow(body["approval_id"], slot.run_id, slot.row.workflow, event.step or "", event.at)
             rows[body["approval_id"]] = replace(asked, decided_at=event.at, decision=decision)
     return list(rows.values())

@@ -28,6 +28,7 @@ def _runs(*conditions: ColumnElement[bool]) -> Select[Any]:
 
 
 _NAMED = _runs(any_of(runs.c.run_id, "ids"), or_(_FREE, any_of(runs.c.owner, "dead")))
+_NAMED_SHARED = _runs(any_of(runs.c.run_id, "ids"), or_(_FREE, any_of(runs.c.owner, "dead")), _SHARED)
 _ORPHANS = _runs(any_of(runs.c.owner, "dead"), _SHARED)
 # One priority at a time: the index then yields due runs in order, however many sleep beside them.
 _DUE = _runs(_SHARED, runs.c.priority == bindparam("priority"), _FREE)
@@ -81,7 +82,7 @@ def _take(connection: Connection, wanted: Wanted) -> list[Claim]:
 def _find(connection: Connection, wanted: Wanted) -> list[Sequence[Any]]:
     given = {"now": wanted.now, "dead": wanted.dead, "ids": wanted.run_ids, "limit": wanted.limit}
     if wanted.run_ids:
-        return list(connection.execute(_NAMED, given))
+        return list(connection.execute(_NAMED_SHARED if wanted.shared else _NAMED, given))
     found: list[Sequence[Any]] = list(connection.execute(_ORPHANS, given)) if wanted.dead else []
     priority = connection.scalar(_TOP_PRIORITY)
     while priority is not None and len(found) < wanted.limit:

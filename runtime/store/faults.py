@@ -1,7 +1,9 @@
 """What a failure of the database means: wait and try again, give up, or look for the one operation that is at fault."""
 
+import sqlite3
+
 import asyncpg
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequestError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequestError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from runtime.errors import AgenticError, Conflict, InvalidTransition, StoreUnavailable
 from runtime.store.operations import Operation, WriteTurn
@@ -15,6 +17,8 @@ DATABASE_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceErro
 
 def is_spoiled(error: BaseException) -> bool:
     """Whether one operation of the batch is at fault, so that the others can still be carried out."""
+    if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return True  # SQLite's word for a statement that is wrong; the driver has no class of its own for it
     return isinstance(error, IntegrityError | DataError | ProgrammingError | InvalidRequestError) or not isinstance(error, DATABASE_ERRORS)
 
 

@@ -86,6 +86,8 @@ class Wanted:
     run_ids: tuple[str, ...]
     dead: tuple[str, ...]
     now: int
+    shared: bool = False
+    """Leave dedicated runs alone, also when they are named."""
 
 
 class TakeRuns(Operation[list[Claim]]):

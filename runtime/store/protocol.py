@@ -191,13 +191,19 @@ class OwnerRow:
 class RunQuery:
     """A page of runs, newest first. `before` is the run id the page starts after."""
 
-    tenant: str
+    tenant: str | None
+    """None: of all tenants, for the platform itself."""
     workflow: str | None = None
     status: tuple[str, ...] = ()
     parent_run: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     created_after: int | None = None
     created_before: int | None = None
+    owner: str | None = None
+    """Only runs this process owns."""
+    isolation: str | None = None
+    claimable_at: int | None = None
+    """Only runs nobody owns whose `wake_at` has come by then (ms)."""
     before: str | None = None
     limit: int = 50
 
@@ -247,10 +253,10 @@ class Journal(Protocol):
         """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint."""
         ...
 
-    async def claim(self, owner: str, limit: int, *, run_ids: Sequence[str] = (), dead: Sequence[str] = (), now: int) -> list[Claim]:
+    async def claim(self, owner: str, limit: int, *, run_ids: Sequence[str] = (), dead: Sequence[str] = (), shared: bool = False, now: int) -> list[Claim]:
         """Take up to `limit` runs that nobody owns and whose `wake_at` has come, or whose owner is in `dead`.
 
-        With `run_ids`, only those (a dedicated run is taken only so). Each claim raises the epoch, appends `run.claimed`, and
+        With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim raises the epoch, appends `run.claimed`, and
         adds one to `deaths` when the previous owner died without having appended anything since its own claim.
         """
         ...

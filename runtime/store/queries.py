@@ -1,6 +1,8 @@
 """The journal's reads."""
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select
 
 from runtime.engine.events import Event
 from runtime.engine.states import TERMINAL_RUN
@@ -44,24 +46,30 @@ def count_active(connection: Connection) -> int:
 
 
 def list_runs(connection: Connection, query: RunQuery) -> list[RunRow]:
-    found = select(*RUN_COLUMNS).where(runs.c.tenant == query.tenant)
-    if query.workflow is not None:
-        found = found.where(runs.c.workflow == query.workflow)
+    found = select(*RUN_COLUMNS).where(*_conditions(query)).order_by(runs.c.run_id.desc()).limit(query.limit)
+    return [run_row(row) for row in connection.execute(found)]
+
+
+def _conditions(query: RunQuery) -> Iterator[ColumnElement[bool]]:
+    """One for each field of the query that is given."""
+    for column in (runs.c.tenant, runs.c.workflow, runs.c.owner, runs.c.isolation, runs.c.parent_run):
+        wanted = getattr(query, column.name)
+        if wanted is not None:
+            yield column == wanted
     if query.status:
-        found = found.where(runs.c.status.in_(query.status))
+        yield runs.c.status.in_(query.status)
         if not _ENDED.intersection(query.status):
-            found = found.where(runs.c.ended_at.is_(None))  # implied, and lets the index of active runs serve
-    if query.parent_run is not None:
-        found = found.where(runs.c.parent_run == query.parent_run)
+            yield runs.c.ended_at.is_(None)  # implied, and lets the index of active runs serve
+    if query.claimable_at is not None:
+        yield and_(runs.c.owner.is_(None), runs.c.wake_at <= query.claimable_at)
     for key, value in query.labels.items():
-        found = found.where(exists().where(run_labels.c.run_id == runs.c.run_id, run_labels.c.key == key, run_labels.c.value == value))
+        yield exists().where(run_labels.c.run_id == runs.c.run_id, run_labels.c.key == key, run_labels.c.value == value)
     if query.created_after is not None:
-        found = found.where(runs.c.created_at >= query.created_after)
+        yield runs.c.created_at >= query.created_after
     if query.created_before is not None:
-        found = found.where(runs.c.created_at < query.created_before)
+        yield runs.c.created_at < query.created_before
     if query.before is not None:
-        found = found.where(runs.c.run_id < query.before)
-    return [run_row(row) for row in connection.execute(found.order_by(runs.c.run_id.desc()).limit(query.limit))]
+        yield runs.c.run_id < query.before
 
 
 def read_approval(connection: Connection, approval_id: str) -> ApprovalRow | None:

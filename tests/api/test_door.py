@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from runtime.api import problems
 from runtime.api.keys import READ, WRITE, issue, make
-from runtime.errors import AgenticError
+from runtime.errors import AgenticError, StoreUnavailable
 from tests.api.world import World
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
@@ -229,6 +229,17 @@ async def test_a_defect_is_a_500_without_details(app: FastAPI, world: World, mon
     assert (status, headers["content-type"]) == (500, "application/problem+json")
     assert b"hunter2" not in body
     assert b"RuntimeError" not in body
+
+
+async def test_without_a_database_it_is_alive_but_not_ready(app: FastAPI, world: World) -> None:
+    async def gone() -> None:
+        raise StoreUnavailable("the database does not answer")
+
+    app.state.services.ready = gone
+    assert (await ask(app, "GET", "/livez", body=b""))[0] == 200
+    for path in ("/readyz", "/health"):
+        status, headers, _ = await ask(app, "GET", path, body=b"")
+        assert (status, headers["retry-after"]) == (503, "1")
 
 
 def test_every_error_has_a_status() -> None:

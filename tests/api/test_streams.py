@@ -102,6 +102,9 @@ async def test_many_followers_see_events_as_they_are_committed(served: httpx2.As
 async def test_a_closed_stream_changes_nothing(served: httpx2.AsyncClient, world: World) -> None:
     run = await world.run()
     await read(served, run.run_id, stop_at=1)
+    async with asyncio.timeout(10):
+        while world.gateway.feeds._feeds:
+            await served.get("/livez")
     assert (await served.get(f"/v1/runs/{run.run_id}")).json()["status"] == "queued"
 
 
@@ -148,6 +151,8 @@ async def test_a_follower_learns_that_the_database_is_gone(world: World, monkeyp
     monkeypatch.setattr(world.store.journal, "events", gone)
     with pytest.raises(StoreUnavailable):
         await waiting
+    broken = [chunk async for chunk in sse.stream(world.gateway, Streams(), "default", run.run_id, 1)]
+    assert broken[-1] == sse.BROKEN_OFF
     monkeypatch.undo()
     again = world.gateway.follow("default", run.run_id)
     assert (await anext(again))[0].seq == 1

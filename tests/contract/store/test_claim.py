@@ -68,6 +68,13 @@ async def test_a_dedicated_run_is_claimed_by_name_only(desk: Desk):
     assert len(await desk.claim("host-2", run_id, dead=["host-1"])) == 1
 
 
+async def test_who_takes_shared_runs_only_leaves_a_dedicated_one_alone_although_it_is_named(desk: Desk):
+    await desk.owner()
+    dedicated, shared = await desk.submit(isolation="dedicated"), await desk.submit()
+    claims = await desk.journal.claim("host-1", 10, run_ids=[dedicated, shared], shared=True, now=1 << 50)
+    assert [claim.row.run_id for claim in claims] == [shared]
+
+
 async def test_runs_of_the_dead_are_taken_over(desk: Desk):
     hand = await desk.hold("host-1")
     await desk.owner("host-2")

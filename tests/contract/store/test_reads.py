@@ -62,6 +62,13 @@ async def test_runs_are_listed_newest_first_by_page_and_filter(desk: Desk):
     created = [(await desk.run(run_id)).created_at for run_id in ids]
     assert await listed(created_after=created[1], created_before=created[3]) == [ids[2], ids[1]]
     assert foreign not in await listed()
+    everywhere = [row.run_id for row in await desk.journal.runs(RunQuery(None, claimable_at=1 << 50))]
+    assert everywhere == [foreign, *reversed(ids[:5])]
+    assert await listed(owner="host-1") == []
+    assert await listed(isolation="dedicated") == []
+    held = await desk.hold(isolation="dedicated")
+    assert await listed(owner="host-1", isolation="dedicated") == [held.run_id]
+    await held.end()
     assert await desk.journal.active_runs() == 6
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.agents.ledger import Ledger, storable
 from runtime.errors import StepFailed
-from tests.support.openai_server import Output, Refuse, Slow, Text, ToolCalls
+from tests.support.openai_server import Output, Refuse, Text, ToolCalls
 
 
 class Journal:

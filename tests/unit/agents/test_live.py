@@ -223,10 +223,7 @@ async def test_half_an_emoji_does_no_harm(server, live):
     async def record(body):
         recorded.append(body)
 
-    server.say(
-        Raw(
-            b'{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"half \\ud83d"}}]}'
-        )
-    )
+    choice = b'{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "half \\ud83d"}}'
+    server.say(Raw(b'{"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [%s]}' % choice))
     await live(record=record)
-    recorded[0]["result"]["parts"][0]["content"].encode()
+    assert recorded[0]["result"]["parts"][0]["content"] == "half \ufffd"

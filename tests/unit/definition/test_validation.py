@@ -172,6 +172,13 @@ PROBLEMS = {
         STEP + "  x: {python: {function: 'a:b'}, map: {over: inputs.rows}, loop: {}}",
         [("/steps/x/loop", 4, 60, "a step has either map or loop; put one of them into a workflow of its own")],
     ),
+    "map of what waits": (
+        STEP + "  x: {approval: {}, map: {over: inputs.rows}}\n  y: {wait: {for: 1s}, map: {over: inputs.rows}}",
+        [
+            ("/steps/x/map", 4, 21, "approval steps have no map; put the step into a workflow of its own and map over that"),
+            ("/steps/y/map", 5, 24, "wait steps have no map; put the step into a workflow of its own and map over that"),
+        ],
+    ),
     "resources": (STEP + "  x: {set: {a: 1}, resources: {}}", [("/steps/x/resources", 4, 20, "only python steps have resources, not set steps")]),
     "attempts": (
         STEP + "  x: {approval: {}, retry: {}, timeout: 3s}",
@@ -182,7 +189,8 @@ PROBLEMS = {
     ),
     "wait": (
         STEP
-        + "  x: {wait: {}}\n  y: {wait: {for: 1s, until: '2027-01-01T00:00:00Z'}}\n  z: {wait: {until: tomorrow}}\n  w: {wait: {until: '2027-01-01T00:00:00'}}\n  v: {wait: {for: soon}}",
+        + "  x: {wait: {}}\n  y: {wait: {for: 1s, until: '2027-01-01T00:00:00Z'}}\n  z: {wait: {until: tomorrow}}\n"
+        + "  w: {wait: {until: '2027-01-01T00:00:00'}}\n  v: {wait: {for: soon}}",
         [
             ("/steps/x/wait", 4, 13, "a wait has exactly one of for and until"),
             ("/steps/y/wait", 5, 13, "a wait has exactly one of for and until"),
@@ -244,8 +252,11 @@ PROBLEMS = {
         ],
     ),
     "schemas": (
-        "name: a\ninputs:\n  a: {type: strng}\n  b: {$ref: 'http://127.0.0.1:9/x'}\n  c: {type: integer, default: x}\n  d: {pattern: '('}\nsteps:\n"
-        "  x: {agent: {prompt: a, output: {required: 1}}}\n  y: {approval: {form: {$ref: 'file:///etc/passwd'}}}\n  z: {signal: {name: z, payload: {$ref: '#/x'}}}",
+        (
+            "name: a\ninputs:\n  a: {type: strng}\n  b: {$ref: 'http://127.0.0.1:9/x'}\n  c: {type: integer, default: x}\n  d: {pattern: '('}\nsteps:\n"
+            "  x: {agent: {prompt: a, output: {required: 1}}}\n  y: {approval: {form: {$ref: 'file:///etc/passwd'}}}\n"
+            "  z: {signal: {name: z, payload: {$ref: '#/x'}}}"
+        ),
         [
             ("/inputs/a/type", 3, 13, 'this is no valid JSON Schema: "strng" is none of the forms allowed here'),
             ("/inputs/b", 4, 6, "this is no valid JSON Schema: remote references ($ref to another document) are not allowed"),
@@ -291,7 +302,7 @@ VALID = {
     "a handler reads the step that sends to it": "x: {python: {function: 'a:b'}, on_error: {goto: y}}\ny: {set: {why: '${{ steps.x.error }}'}}",
     "a branch reads the switch that chose it": "x: {switch: [{else: y}]}\ny: {set: {a: '${{ steps.x.output }}'}}",
     "a loop that reads its past": "x: {python: {function: 'a:b', args: {p: '${{ previous }}', i: '${{ iteration }}'}}, loop: {until: output == previous}}",
-    "an approval for each item": "x: {approval: {message: 'Is ${{ item }} all right?', show: ['${{ index }}']}, map: {over: inputs.rows}}",
+    "an approval again and again": "x: {approval: {message: 'Now? ${{ iteration }}', show: ['${{ previous }}']}, loop: {until: output.approved}}",
     "whole inputs": "x: {set: {a: '${{ inputs }}', b: '${{ size(inputs) > 1 }}', c: '${{ has(inputs.any) }}'}}",
     "numbers may be compared with fractions": "x: {set: {a: 1}, when: inputs.any > 1.5 && inputs.any < 2}",
     "retry of a child": "x: {workflow: {name: other}, retry: {max_attempts: 2}}",
@@ -301,6 +312,11 @@ VALID = {
 @pytest.mark.parametrize("case", VALID)
 def test_valid(case):
     parse(STEP + textwrap.indent(VALID[case], "  "))
+
+
+def test_the_outputs_may_read_every_step_the_last_one_included():
+    loaded = parse(STEP + "  x: {set: {a: 1}}\n  y: {set: {b: 1}}\noutputs: {x: steps.x.output, y: steps.y.output}")
+    assert loaded.plan.main == ("x", "y")
 
 
 def test_a_thousand_steps():

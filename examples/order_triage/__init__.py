@@ -1,0 +1,1 @@
+"""Orders checked, reserved and routed."""

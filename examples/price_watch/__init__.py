@@ -1,0 +1,1 @@
+"""Many offers checked side by side, some of which fail."""

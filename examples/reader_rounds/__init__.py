@@ -1,0 +1,1 @@
+"""A text that people comment on until they are content."""

@@ -1,0 +1,1 @@
+"""Notes from many texts, ranked, written up, approved."""
