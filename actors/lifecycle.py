@@ -69,6 +69,12 @@ def stop_platform(settings: Settings) -> None:
         _forget(home, state)
 
 
+def platform_files(settings: Settings) -> Files:
+    """The files of the platform that `settings.home` says was started. Raises KeyError when none was."""
+    home = settings.home.absolute()
+    return _files(home, _state(home))
+
+
 def _start(settings: Settings, home: Path, cores: int | None) -> Urls:
     # The paths of sockets are limited to about 100 characters, of which Ray and HAProxy take 80: so not below `home`.
     folder = Path(tempfile.mkdtemp(prefix="agw-", dir="/tmp"))
@@ -93,7 +99,9 @@ def _start(settings: Settings, home: Path, cores: int | None) -> Urls:
         _wait_until_ready(api, log)
     except BaseException:
         end_processes(files)
-        (home / "platform.json").unlink(missing_ok=True)
+        # What Ray's processes wrote says why; the sockets beside it are of no use any more.
+        shutil.copytree(folder, log.parent / "ray", ignore=_not_logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        _forget(home, state)
         raise
     return urls
 
@@ -138,7 +146,21 @@ def _forget(home: Path, state: dict[str, Any]) -> None:
         shutil.rmtree(state["folder"], ignore_errors=True)
 
 
+def _not_logs(folder: str, names: list[str]) -> set[str]:
+    """For copytree: everything but folders and text."""
+    return {name for name in names if not (Path(folder) / name).is_dir() and Path(name).suffix not in {".log", ".out", ".err"}}
+
+
 def _log(home: Path) -> Path:
     folder = home / "logs"
     folder.mkdir(exist_ok=True)
     return folder / "platform.log"
+
+
+def attached_environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a program joins the running platform of `settings.home` as a Ray driver. Raises PlatformFailed."""
+    home = settings.home.absolute()
+    state = _state(home)
+    if not state:
+        raise PlatformFailed(f"no platform runs in {home}")
+    return cluster_environment(settings, _files(home, state), Ports(**state["ports"]))

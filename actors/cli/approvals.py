@@ -9,7 +9,7 @@ from actors.cli.output import Json, Limit, fields, line, print_json, table, when
 
 approvals = typer.Typer(no_args_is_help=True, help="Questions that wait for a person.")
 ApprovalId = Annotated[str, typer.Argument(metavar="APPROVAL", help="The approval's id.")]
-Form = Annotated[str | None, typer.Option("--form", "-f", help="What the form asks for: JSON, or @path.")]
+Form = Annotated[str | None, typer.Option("--form", "-f", help="What the form asks for: JSON, or @path; its defaults when absent.")]
 Comment = Annotated[str, typer.Option("--comment", "-c", help="Kept in the journal.")]
 
 
@@ -69,13 +69,16 @@ def reject(approval_id: ApprovalId, form: Form = None, comment: Comment = "", *,
 
 def _decide(approval_id: str, form: str | None, comment: str, *, approved: bool, as_json: bool) -> None:
     from actors.cli.client import api
+    from actors.cli.forms import blank_form
     from actors.cli.runs import read_json
 
-    body = {"approved": approved, "form": read_json(form), "comment": comment}
+    path = f"/v1/approvals/{quote(approval_id, safe='')}"
     with api() as client:
-        answer = client.call(
-            "POST", f"/v1/approvals/{quote(approval_id, safe='')}:decide", json={name: value for name, value in body.items() if value not in (None, "")}
-        )
+        given = read_json(form)
+        if approved and form is None:
+            given = blank_form(client.call("GET", path)["form"])
+        body = {"approved": approved, "form": given, "comment": comment}
+        answer = client.call("POST", f"{path}:decide", json={name: value for name, value in body.items() if value not in (None, "")})
     if as_json:
         print_json(answer)
     else:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.cli.exits import CommandError, Exit, exit_for_run
+from actors.cli.forms import blank_form
 from actors.cli.output import clean, console, print_json, took
 from actors.cli.progress import View, describe, draw
 from actors.cli.sessions import Session
@@ -38,15 +39,16 @@ async def _each(session: Session, view: View, *, yes: bool, show: Callable[[str]
         if text:
             show(text)
         if yes and event["event"] == "approval.requested":
-            await _approve(session, event["body"]["approval_id"], show)
+            await _approve(session, event["body"], show)
 
 
-async def _approve(session: Session, approval_id: str, show: Callable[[str], None]) -> None:
-    """Answer a question; one that was answered before, as when an older run is watched, stays as it is."""
+async def _approve(session: Session, asked: dict[str, Any], show: Callable[[str], None]) -> None:
+    """Answer a question with the defaults of its form; one that was answered before, as when an older run is watched, stays as it is."""
     from runtime.errors import Conflict
 
+    approval_id = asked["approval_id"]
     try:
-        await session.decide(approval_id, approved=True, comment=YES_COMMENT)
+        await session.decide(approval_id, approved=True, comment=YES_COMMENT, form=blank_form(asked.get("form")))
     except (Conflict, CommandError) as error:
         if isinstance(error, CommandError) and error.exit_code is not Exit.CONFLICT:
             raise

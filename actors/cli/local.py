@@ -41,8 +41,8 @@ class LocalSession:
         inputs, output = [await self._gateway.shown(value) for value in ((created.body or {}).get("inputs"), row.result)]
         return views.run_detail(row, inputs=inputs, output=output)
 
-    async def decide(self, approval_id: str, *, approved: bool, comment: str) -> None:
-        await self._gateway.decide(TENANT, approval_id, approved=approved, comment=comment, by=WHO)
+    async def decide(self, approval_id: str, *, approved: bool, comment: str, form: Any) -> None:
+        await self._gateway.decide(TENANT, approval_id, approved=approved, comment=comment, form=form, by=WHO)
 
     async def artifact(self, run_id: str, name: str) -> bytes:
         row = await self._gateway.artifact(TENANT, run_id, name)

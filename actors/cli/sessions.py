@@ -43,7 +43,7 @@ class Session(Protocol):
 
     async def run(self, run_id: str) -> dict[str, Any]: ...
 
-    async def decide(self, approval_id: str, *, approved: bool, comment: str) -> None: ...
+    async def decide(self, approval_id: str, *, approved: bool, comment: str, form: Any) -> None: ...
 
     async def artifact(self, run_id: str, name: str) -> bytes: ...
 
@@ -116,8 +116,9 @@ class RemoteSession:
         answer: dict[str, Any] = (await self._send("GET", f"/v1/runs/{quote(run_id, safe='')}")).json()
         return answer
 
-    async def decide(self, approval_id: str, *, approved: bool, comment: str) -> None:
-        await self._send("POST", f"/v1/approvals/{quote(approval_id, safe='')}:decide", json={"approved": approved, "comment": comment})
+    async def decide(self, approval_id: str, *, approved: bool, comment: str, form: Any) -> None:
+        body = {"approved": approved, "comment": comment, "form": form}
+        await self._send("POST", f"/v1/approvals/{quote(approval_id, safe='')}:decide", json=body)
 
     async def artifact(self, run_id: str, name: str) -> bytes:
         return (await self._send("GET", f"/v1/runs/{quote(run_id, safe='')}/artifacts/{quote(name)}")).content

@@ -69,10 +69,7 @@ class Admission:
         self.text -= len(text)
         if self.text < 0:
             raise ValueError(f"the texts it reads are longer than {MAX_READ_TEXT} characters together")
-        if not text.isascii() and has_surrogate(text):
-            raise ValueError("a text contains half of a surrogate pair")
-        if "\0" in text:
-            raise ValueError("a text contains the character U+0000")
+        _check(text)
 
 
 class Departure:
@@ -111,7 +108,16 @@ class Departure:
         self.text -= len(text)
         if self.text < 0:
             raise ValueError(f"the result has more than {MAX_READ_TEXT} characters")
+        _check(text)
         return text
+
+
+def _check(text: str) -> None:
+    """Refuse what the library would cut off and no database can store."""
+    if not text.isascii() and has_surrogate(text):
+        raise ValueError("a text contains half of a surrogate pair")
+    if "\0" in text:
+        raise ValueError("a text contains the character U+0000")
 
 
 def _finite(number: float) -> float:

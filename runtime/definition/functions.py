@@ -18,12 +18,6 @@ _TEXT, _INT, _DOUBLE, _TEXTS = _T.STRING, _T.INT, _T.DOUBLE, _T.List(_T.STRING)
 _OBJECT = _T.Map(_T.STRING, _T.DYN)
 
 
-def _bounded(text: str) -> str:
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"the text would be longer than {MAX_TEXT} characters")
-    return text
-
-
 def _join(parts: list[str], separator: str = "") -> str:
     if not all(isinstance(part, str) for part in parts):
         raise ValueError("join takes a list of texts")

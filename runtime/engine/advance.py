@@ -6,7 +6,7 @@ from functools import partial
 from runtime.engine import react
 from runtime.engine.begin import begin
 from runtime.engine.decide import decide, stopping
-from runtime.engine.finish import attempt, unknown
+from runtime.engine.finish import guarded, unknown
 from runtime.engine.items import Outcome, restart
 from runtime.engine.react import Letter
 from runtime.engine.state import RunState
@@ -50,7 +50,7 @@ def _recover(turn: Turn) -> None:
     lost = turn.state.lost
     for name in list(lost):
         del lost[name]
-        attempt(turn, name, partial(_restart, turn, name), lost)
+        guarded(turn, name, partial(_restart, turn, name), lost)
 
 
 def _restart(turn: Turn, name: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.engine.begin import begin, take_signal
 from runtime.engine.events import Kind
-from runtime.engine.finish import attempt, close_approval, end_iteration, error, fail, stop, succeed
+from runtime.engine.finish import close_approval, end_iteration, error, fail, guarded, stop, succeed
 from runtime.engine.items import feed
 from runtime.engine.react import resolve_approval
 from runtime.engine.scope import Scope, Unloaded
@@ -64,7 +64,7 @@ def _step_forward(turn: Turn) -> bool:
 
 def _look_at(turn: Turn, name: str) -> None:
     turn.state.frontier.pop(name, None)
-    attempt(turn, name, lambda: _examine(turn, name), turn.state.frontier)
+    guarded(turn, name, lambda: _examine(turn, name), turn.state.frontier)
 
 
 def _examine(turn: Turn, name: str) -> None:

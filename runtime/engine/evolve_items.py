@@ -4,9 +4,9 @@ from heapq import heappush
 from typing import Any
 
 from runtime.engine.events import Event, body_of
-from runtime.references import is_reference
 from runtime.engine.state import Items, RunState, StepState
 from runtime.errors import InvalidTransition
+from runtime.references import is_reference
 
 
 def _items(step: StepState) -> Items:

@@ -25,7 +25,7 @@ def crashed(**details: Any) -> dict[str, Any]:
     return error("crashed", "the process carrying this attempt out died; it may have had its effect", **details)
 
 
-def attempt(turn: Turn, name: str, work: Callable[[], None], again: dict[str, None]) -> None:
+def guarded(turn: Turn, name: str, work: Callable[[], None], again: dict[str, None]) -> None:
     """Do `work` for a step. An expression that fails, fails the step; when stored values are lacking, ask for them and note it in `again`."""
     try:
         work()

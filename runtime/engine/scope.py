@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runtime.references import REFERENCE, is_reference
 from runtime.engine.state import Items, RunState, StepState
 from runtime.engine.states import StepStatus
+from runtime.references import REFERENCE, is_reference
 
 _OUTPUTS = frozenset({"output", "previous"})
 """Local names that hold a step's output, which may be stored."""

@@ -1,6 +1,5 @@
 """New runs out of old ones: retry what failed, or go on from any step with other inputs. Finished work is taken over, not paid again."""
 
-from dataclasses import replace
 from typing import Any
 
 from runtime.definition.plan import Plan
@@ -96,5 +95,4 @@ def _fork_from(plan: Plan, state: RunState, from_step: str | None, at: int) -> l
         return []
     later = downstream(plan, (from_step,))
     restart = frozenset({from_step} | (failed_steps(state) - later))
-    kept = (event for event in fork_events(plan, state, restart=restart, at=at) if event.step != from_step)
-    return [replace(event, seq=seq) for seq, event in enumerate(kept, start=2)]
+    return fork_events(plan, state, restart=restart, at=at, keep_items=False)

@@ -1,6 +1,6 @@
 """Runs locked by the current transaction: read once, changed in memory, written back once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ _CHANGING = (
     "result",
     "error",
 )
+_STAYING = tuple(name for name in _CHANGING if name not in {"owner", "wake_at", "ended_at"})
+"""What a turn changes that neither takes, gives up nor ends a run: no index speaks of these columns, so this update is cheap."""
 _ENDED = frozenset(status.value for status in TERMINAL_RUN)
 
 
@@ -46,6 +48,8 @@ class Held:
     result: str | None = None
     error: str | None = None
     changed: bool = False
+    moved: bool = False
+    """Whether owner, wake_at or ended_at has changed as well."""
 
     @property
     def ended(self) -> bool:
@@ -55,7 +59,7 @@ class Held:
         """Let somebody claim the run at `at`, unless it is owned or will be claimed earlier anyway."""
         if self.owner is None and (self.wake_at is None or self.wake_at > at):
             self.wake_at = at
-            self.changed = True
+            self.changed = self.moved = True
 
     def values(self) -> dict[str, Any]:
         return {
@@ -81,7 +85,9 @@ _HOLD = (
     .order_by(runs.c.run_id)
     .with_for_update(key_share=True)
 )
-_UPDATE = update(runs).where(runs.c.run_id == bindparam("b_run_id")).values({name: bindparam(name) for name in _CHANGING})
+_UPDATE = update(runs).where(runs.c.run_id == bindparam("b_run_id"))
+_MOVE = _UPDATE.values({name: bindparam(name) for name in _CHANGING})
+_STAY = _UPDATE.values({name: bindparam(name) for name in _STAYING})
 
 
 def hold(connection: Connection, run_ids: Iterable[str]) -> dict[str, Held]:
@@ -92,6 +98,12 @@ def hold(connection: Connection, run_ids: Iterable[str]) -> dict[str, Held]:
 
 def write_back(connection: Connection, held: Iterable[Held]) -> None:
     """Write what has changed."""
-    changed: Sequence[Held] = [run for run in held if run.changed]
-    if changed:
-        connection.execute(_UPDATE, [run.values() for run in changed])
+    moved: list[dict[str, Any]] = []
+    stayed: list[dict[str, Any]] = []
+    for run in held:
+        if run.changed:
+            (moved if run.moved else stayed).append(run.values())
+    if moved:
+        connection.execute(_MOVE, moved)
+    if stayed:
+        connection.execute(_STAY, [{name: row[name] for name in ("b_run_id", *_STAYING)} for row in stayed])

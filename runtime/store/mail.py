@@ -60,6 +60,7 @@ class Post:
             return self._put(run, letter)
         run.status = run_after(RunStatus(run.status), Kind.RUN_CANCELED).value
         run.head, run.ended_at, run.wake_at, run.waiting_for = run.head + 1, at, None, None
+        run.moved = True
         self.events.append(event_row(run.run_id, Event(run.head, run.epoch, Kind.RUN_CANCELED, at, body=letter.message.body or None)))
         self._put(run, letter, applied=run.head)
         return SendOutcome.CANCELED

@@ -41,8 +41,10 @@ class SqliteDatabase(Database):
             self._lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreUnavailable(f"the database folder cannot be used: {error.strerror}") from error
-        self.writer = _engine(self.path, durability, "BEGIN IMMEDIATE", size=1)
-        self.reader = _engine(self.path, durability, "BEGIN", size=_READERS)
+        synchronous = f"synchronous={'FULL' if durability == 'full' else 'NORMAL'}"
+        # Only a writer, in its turn, switches the file to WAL: the switch needs the file for itself, the mode then stays.
+        self.writer = _engine(self.path, "BEGIN IMMEDIATE", "journal_mode=WAL", synchronous, size=1)
+        self.reader = _engine(self.path, "BEGIN", "query_only=ON", synchronous, size=_READERS)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._released = 0.0
@@ -81,7 +83,7 @@ class SqliteDatabase(Database):
         os.close(self._lock)
 
 
-def _engine(path: Path, durability: str, begin: str, *, size: int) -> Engine:
+def _engine(path: Path, begin: str, *pragmas: str, size: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
@@ -91,14 +93,7 @@ def _engine(path: Path, durability: str, begin: str, *, size: int) -> Engine:
     )
 
     def prepare(connection: Any, _record: Any) -> None:
-        for pragma in (
-            "journal_mode=WAL",
-            f"synchronous={'FULL' if durability == 'full' else 'NORMAL'}",
-            "foreign_keys=ON",
-            "trusted_schema=OFF",
-            "cache_size=-20000",
-            "journal_size_limit=67108864",
-        ):
+        for pragma in (*pragmas, "foreign_keys=ON", "trusted_schema=OFF", "cache_size=-20000", "journal_size_limit=67108864"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     def start(connection: Connection) -> None:

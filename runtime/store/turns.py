@@ -85,12 +85,11 @@ def _change(run: Held, turn: WriteTurn) -> None:
     run.deaths = 0 if append.events else run.deaths
     run.started_at = run.started_at if append.started_at is None else append.started_at
     run.result, run.error = turn.result, turn.error
-    run.wake_at = None
     if append.status.ended:
         last = append.events[-1].at if append.events else None
-        run.owner, run.ended_at = None, last if append.ended_at is None else append.ended_at
+        run.owner, run.wake_at, run.ended_at, run.moved = None, None, last if append.ended_at is None else append.ended_at, True
     elif append.release:
-        run.owner, run.wake_at = None, append.wake_at
+        run.owner, run.wake_at, run.moved = None, append.wake_at, True
 
 
 def _refused(changes: Changes, turn: WriteTurn, run: Held | None) -> AppendOutcome:

@@ -88,6 +88,7 @@ FAILURES = [
     ("1.0 / 0.0", "the result is not a finite number"),
     ("9223372036854775807 + inputs.n", "integer overflow"),
     ("b'x'", "the result is of type bytes, which is no JSON; use base64.encode(…)"),
+    ("'a' + '\\u0000'", "a text contains the character U+0000"),
     ("{1: 2}", "the keys of an object are texts"),
     ("steps.a.output.?x", "the result is an optional value; add .orValue(…)"),
     ("'x'.substring(5)", "substring(5, 1) is outside a text of 1 characters"),

@@ -1,0 +1,41 @@
+"""Step functions of the Ray tests. What they did is seen in files: one line per execution."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+
+def _note(file: str, text: object) -> None:
+    with Path(file).open("a") as lines:
+        lines.write(f"{text}\n")
+
+
+async def note(file: str, text: str = "done") -> str:
+    """Leave a line and return."""
+    _note(file, text)
+    return text
+
+
+async def until(file: str, flag: str) -> int:
+    """Leave a line, then wait in flight until `flag` exists. Returns the process that did it."""
+    _note(file, os.getpid())
+    while not Path(flag).exists():
+        await asyncio.sleep(0.02)
+    return os.getpid()
+
+
+def process(value: int = 0) -> dict[str, int]:
+    """Which process carries this out."""
+    return {"pid": os.getpid(), "value": value}
+
+
+def blocked(file: str) -> None:
+    """Block the process: neither a cancellation nor a timeout reaches Python code here."""
+    _note(file, os.getpid())
+    time.sleep(600)
+
+
+async def double(value: int) -> int:
+    """Twice the value."""
+    return value * 2
