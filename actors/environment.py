@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,10 @@ def cluster_environment(settings: Settings, files: Files, ports: Ports) -> dict[
         "RAY_DEDUP_LOGS": "0",
     }
     base = inherited(os.environ)
+    # Entrypoints of jobs say `python`: it has to be the one that can import this.
+    path = os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath)))
     defaults = {name: base.get(name, value) for name, value in serve.items()}
-    return {**base, **defaults, **ray, MARK: files.platform, "AGENTIC_CONFIG": str(files.config), "PYTHONPATH": here}
+    return {**base, **defaults, **ray, MARK: files.platform, "AGENTIC_CONFIG": str(files.config), "PYTHONPATH": here, "PATH": path}
 
 
 def _connections() -> int:

@@ -73,8 +73,17 @@ def _disk(settings: Settings) -> Finding:
 
 def _memory(_: Settings) -> Finding:
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(fields["MemAvailable"].split()[0]) * 1024
+    free = min(int(fields["MemAvailable"].split()[0]) * 1024, _left_in_container())
     return Finding("memory", "ok" if free >= MIN_FREE_MEMORY else "note", f"{free / 2**30:.1f} GiB available")
+
+
+def _left_in_container() -> float:
+    """Bytes the control group of this process may still take; infinite outside of a container."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (FileNotFoundError, ValueError):  # no such group, or its limit is the word `max`
+        return float("inf")
 
 
 def _shared_memory(_: Settings) -> Finding:

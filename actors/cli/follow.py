@@ -57,8 +57,8 @@ async def _approve(session: Session, asked: dict[str, Any], show: Callable[[str]
         show(f"--yes: approved {approval_id}")
 
 
-def conclude(run: dict[str, Any], *, as_json: bool) -> Exit:
-    """Print how the run ended and return the exit code."""
+def conclude(run: dict[str, Any], *, as_json: bool, output: bool = True) -> Exit:
+    """Print how the run ended, with its output if wished, and return the exit code."""
     status = str(run["status"])
     if as_json:
         print_json(run)
@@ -68,6 +68,6 @@ def conclude(run: dict[str, Any], *, as_json: bool) -> Exit:
     screen.print(f"run {clean(run['run_id'])} {status}{' in ' if duration else ''}{duration}", markup=False)
     if run.get("error"):
         screen.print(clean(f"{run['error'].get('code', 'error')}: {run['error'].get('message', '')}"), style="red", markup=False)
-    elif run.get("output") not in (None, {}):
+    elif output and run.get("output") not in (None, {}):
         screen.print_json(data=run["output"])
     return exit_for_run(status)

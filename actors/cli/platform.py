@@ -61,6 +61,14 @@ def status(*, as_json: Json = False) -> None:
         print_json({**_addresses_of(state), "ready": ready})
         return
     fields((*_rows(state), ("ready", "yes")))
+    _token_note()
+
+
+def _token_note() -> None:
+    """Ray's dashboard asks for a token; it is shown where it lies, never printed."""
+    file = home() / "ray-token"
+    if file.exists():
+        line(f"the dashboard asks for the token in {file}", "dim")
 
 
 def _addresses_of(state: dict[str, Any]) -> dict[str, str]:
@@ -77,4 +85,5 @@ def _addresses(state: dict[str, Any], *, detach: bool, as_json: bool) -> None:
         print_json(_addresses_of(state))
         return
     fields(_rows(state))
+    _token_note()
     console().print("stop it with: agentic down" if detach else "stop it with Ctrl-C", style="dim")

@@ -83,7 +83,7 @@ async def _execute(order: Order) -> Exit:
         view = View.of(run_id, [*document.get("steps", {}), *(document.get("finally") or {})])
         view.workflow = workflow
         await follow(session, view, yes=order.yes, quiet=order.as_json)
-        code = conclude(await session.run(run_id), as_json=order.as_json)
+        code = conclude(await session.run(run_id), as_json=order.as_json, output=not order.show)
         for name in order.show if code is Exit.OK else ():
             await _show(session, run_id, name)
         return code

@@ -48,10 +48,6 @@ def map_values(turn: Turn, name: str, over: Expression) -> list[Any]:
 
 
 def _begin_map(turn: Turn, name: str, over: Expression) -> None:
-    planned, _step = turn.step(name)
-    if not planned.remote and planned.kind not in _BY_ITEM:
-        fail(turn, name, error("unsupported", f"a {planned.kind} step has no items; put it into a workflow of its own and map over that"))
-        return
     total = len(map_values(turn, name, over))
     turn.emit(Kind.STEP_STARTED, name, attempt=1, body={"total": total})
 
@@ -135,8 +131,6 @@ def take_signal(turn: Turn, name: str) -> None:
         succeed(turn, name, queue[0]["payload"], signal={"name": signal_name, "message_id": queue[0]["message_id"]})
 
 
-_BY_ITEM = frozenset({StepKind.SET, StepKind.WORKFLOW})
-"""Kinds that the engine itself carries out item by item."""
 _BEGIN: dict[StepKind, Callable[..., None]] = {
     StepKind.SET: _begin_set,
     StepKind.SWITCH: _begin_switch,

@@ -10,6 +10,7 @@ from runtime.artifacts.protocol import ArtifactStore
 from runtime.clock import Clock, SystemClock
 from runtime.definition.plan import Plan, plan_for
 from runtime.engine.evolve import fold
+from runtime.engine.states import RunStatus
 from runtime.errors import NotFound, StoreUnavailable
 from runtime.host.children import Children
 from runtime.host.dispatch import Dispatcher
@@ -24,7 +25,7 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.steps.protocol import Executor, StepResult
 from runtime.store.open import Store
-from runtime.store.protocol import AppendOutcome, Claim, Message, OwnerRow, RunRow
+from runtime.store.protocol import Append, AppendOutcome, Claim, Message, OwnerRow, RunRow
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,8 @@ class Host:
         )
         self._others = notify
         self._plans: dict[str, Plan] = {}
+        self._opening: dict[str, tuple[Slot, Work]] = {}
+        """Written together with the claim, and waiting to hear of the commit."""
         # Among others, a host leaves runs that want an actor of their own alone; alone, it owns everything.
         self._intake = Intake(
             self._journal,
@@ -82,6 +85,7 @@ class Host:
             self._clock,
             room=self._room,
             adopt=self._adopt,
+            first=self._first,
             keeps=self._slots.__contains__,
             shared=notify is not None and dedicated_to is None,
             dedicated_to=dedicated_to,
@@ -194,9 +198,31 @@ class Host:
 
     # --- runs --------------------------------------------------------------------------------------------------------
 
+    def _first(self, claim: Claim) -> Append | None:
+        """The first turn of a fresh run, to be written together with its claim. Called on the writer's thread."""
+        plan = self._plans.get(claim.row.definition)
+        if plan is None or claim.events is None or claim.row.status is not RunStatus.QUEUED or self._draining:
+            return None
+        try:
+            slot = Slot(claim.row, fold(plan, claim.events, run_id=claim.row.run_id))
+            turn = self._turns.open(slot, self._clock.now())
+        except Exception:  # noqa: BLE001 - the ordinary way meets it again, and knows what to do
+            return None
+        if turn is None:
+            return None
+        self._opening[claim.row.run_id] = (slot, turn[1])
+        return turn[0]
+
     async def _adopt(self, claim: Claim, mail: Sequence[Message]) -> None:
         """Begin to own a claimed run: fold its journal and take its first turn. Raises StoreUnavailable."""
         run_id = claim.row.run_id
+        opening = self._opening.pop(run_id, None)
+        if claim.opened is AppendOutcome.COMMITTED and opening is not None and not self._closed.is_set():
+            slot, work = opening
+            self._slots[run_id] = slot
+            self._turns.opened(slot, work)
+            await self._committed(slot, work)
+            return
         try:
             plan = await self._plan(claim.row)
             events = claim.events if claim.events is not None else await self._events(run_id)

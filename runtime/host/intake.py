@@ -10,7 +10,7 @@ from runtime.clock import Clock
 from runtime.engine.states import RunStatus
 from runtime.errors import StoreUnavailable
 from runtime.host.waiting import either
-from runtime.store.protocol import Claim, Journal, Message, RunQuery, RunRow
+from runtime.store.protocol import Append, Claim, Journal, Message, RunQuery, RunRow
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,7 @@ class Intake:
         *,
         room: Callable[[], int],
         adopt: Callable[[Claim, Sequence[Message]], Awaitable[None]],
+        first: Callable[[Claim], Append | None],
         keeps: Callable[[str], bool],
         shared: bool,
         dedicated_to: str | None,
@@ -44,6 +45,7 @@ class Intake:
         self._clock = clock
         self._room = room
         self._adopt = adopt
+        self._first = first
         self._keeps = keeps
         self._shared = shared
         self._dedicated_to = dedicated_to
@@ -117,7 +119,13 @@ class Intake:
     async def _take(self, run_ids: Sequence[str]) -> int:
         """Claim a batch; returns how many came."""
         claims = await self._journal.claim(
-            self._owner, min(self._free(), CLAIM_BATCH), run_ids=run_ids, dead=sorted(self._dead), shared=self._shared, now=self._clock.now()
+            self._owner,
+            min(self._free(), CLAIM_BATCH),
+            run_ids=run_ids,
+            dead=sorted(self._dead),
+            shared=self._shared,
+            now=self._clock.now(),
+            first=self._first,
         )
         mail = await self._mail(claims)
         for claim in claims:

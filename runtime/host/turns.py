@@ -71,6 +71,22 @@ class Turns:
         self._patience_ms = patience_ms
         self._notify = notify
 
+    def open(self, slot: Slot, now: int) -> tuple[Append, Work] | None:
+        """The first turn of a fresh run, when it needs nothing but the engine; it can then be written together with the claim."""
+        work = Work(head=slot.state.head)
+        turn = advance(slot.state, now=now, recover=slot.recover, patience_ms=self._patience_ms)
+        work.add(turn)
+        if turn.loads or any(isinstance(command, StartChild) for command in turn.commands) or any(map(_may_be_large, turn.events)):
+            return None
+        slot.recover = False
+        return _append(slot, work, turn.events, now), work
+
+    def opened(self, slot: Slot, work: Work) -> None:
+        """The append of `open` was committed: do what it wants done."""
+        slot.head = slot.state.head
+        self._carry_out(slot, work)
+        self._tell(slot, work)
+
     async def take(self, slot: Slot, *, draining: bool) -> tuple[AppendOutcome, Work]:
         """Advance, append, carry out. The slot's state is ahead of the journal unless the outcome is COMMITTED.
 
@@ -87,14 +103,13 @@ class Turns:
             work.release, work.wake_at = True, now
         slot.recover = False
         await self._register_artifacts(results, now)
-        outcome = await self._journal.append(await self._append(slot, work, now))
+        events = [await self._small(event) if event.body is not None else event for event in work.events]
+        outcome = await self._journal.append(_append(slot, work, events, now))
         for call in calls:
             call.done.set_result(outcome is AppendOutcome.COMMITTED)
         if outcome is AppendOutcome.COMMITTED:
             slot.applied.update(work.applied)
-            slot.head = slot.state.head
-            self._carry_out(slot, work)
-            self._tell(slot, work)
+            self.opened(slot, work)
         return outcome, work
 
     async def _register_artifacts(self, results: Sequence[StepResult], now: int) -> None:
@@ -131,30 +146,6 @@ class Turns:
             turn = advance(slot.state, now=now, messages=refused, patience_ms=self._patience_ms)
             turn.applied.clear()  # these messages never were in the inbox
             work.add(turn)
-
-    async def _append(self, slot: Slot, work: Work, now: int) -> Append:
-        state = slot.state
-        events = tuple([await self._small(event) if event.body is not None else event for event in work.events])
-        last = events[-1] if events and events[-1].kind in RUN_ENDS else None
-        body = (last.body if last is not None else None) or {}
-        return Append(
-            run_id=slot.run_id,
-            epoch=state.epoch,
-            head=work.head,
-            events=events,
-            status=state.status,
-            waiting_for=state.waiting_for,
-            started_at=state.started_at,
-            ended_at=state.ended_at,
-            result=body.get("output"),
-            error=body.get("error"),
-            applied=tuple(work.applied),
-            release=work.release or state.ended,
-            wake_at=work.wake_at if work.release else None,
-            approvals=tuple(_approvals(slot, events)),
-            messages=tuple(_to_parent(slot, body, now)) if last is not None else (),
-            children=tuple(work.children),
-        )
 
     async def _small(self, event: Event) -> Event:
         """The event with what is too large for a journal row moved to the artifact store."""
@@ -206,6 +197,35 @@ _LARGE = {
     Kind.SIGNAL_RECEIVED: "payload",
     Kind.APPROVAL_REQUESTED: "show",
 }
+
+
+def _append(slot: Slot, work: Work, events: Sequence[Event], now: int) -> Append:
+    """What to write: these events and the columns that follow from the state they led to."""
+    state = slot.state
+    last = events[-1] if events and events[-1].kind in RUN_ENDS else None
+    body = (last.body if last is not None else None) or {}
+    return Append(
+        run_id=slot.run_id,
+        epoch=state.epoch,
+        head=work.head,
+        events=tuple(events),
+        status=state.status,
+        waiting_for=state.waiting_for,
+        started_at=state.started_at,
+        ended_at=state.ended_at,
+        result=body.get("output"),
+        error=body.get("error"),
+        applied=tuple(work.applied),
+        release=work.release or state.ended,
+        wake_at=work.wake_at if work.release else None,
+        approvals=tuple(_approvals(slot, events)),
+        messages=tuple(_to_parent(slot, body, now)) if last is not None else (),
+        children=tuple(work.children),
+    )
+
+
+def _may_be_large(event: Event) -> bool:
+    return event.body is not None and (event.kind is Kind.ITEMS_FINISHED or event.kind in _LARGE)
 
 
 def _with(event: Event, **changes: Any) -> Event:

@@ -13,7 +13,7 @@ from runtime.store.faults import DATABASE_ERRORS, blame, is_spoiled, is_worth_re
 from runtime.store.operations import Beat, Deliver, Operation, SubmitRuns, TakeRuns, Work, WriteTurn
 from runtime.store.owners import beat_owners
 from runtime.store.submits import submit_runs
-from runtime.store.turns import change_runs
+from runtime.store.turns import change_runs, open_runs
 
 _RETRY_DELAY = 0.05
 """Seconds between two questions about an unknown outcome."""
@@ -31,7 +31,9 @@ def execute(connection: Connection, batch: Sequence[Operation[Any]]) -> None:
     """
     submit_runs(connection, [each for each in batch if isinstance(each, SubmitRuns)])
     change_runs(connection, [each for each in batch if isinstance(each, WriteTurn)], [each for each in batch if isinstance(each, Deliver)])
-    take_runs(connection, [each for each in batch if isinstance(each, TakeRuns)])
+    claims = [each for each in batch if isinstance(each, TakeRuns)]
+    take_runs(connection, claims)
+    open_runs(connection, claims)
     for work in (each for each in batch if isinstance(each, Work)):
         try:
             work.outcome = work.function(connection)

@@ -38,8 +38,18 @@ class SqlJournal:
     async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
         return await self._writer.write(SubmitRuns(runs))
 
-    async def claim(self, owner: str, limit: int, *, run_ids: Sequence[str] = (), dead: Sequence[str] = (), shared: bool = False, now: int) -> list[Claim]:
-        return await self._writer.write(TakeRuns(Wanted(owner, limit, tuple(run_ids), tuple(dead), now, shared=shared)))
+    async def claim(
+        self,
+        owner: str,
+        limit: int,
+        *,
+        run_ids: Sequence[str] = (),
+        dead: Sequence[str] = (),
+        shared: bool = False,
+        now: int,
+        first: Callable[[Claim], Append | None] | None = None,
+    ) -> list[Claim]:
+        return await self._writer.write(TakeRuns(Wanted(owner, limit, tuple(run_ids), tuple(dead), now, shared=shared), first))
 
     async def append(self, append: Append) -> AppendOutcome:
         return await self._writer.write(WriteTurn(append))

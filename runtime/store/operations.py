@@ -93,9 +93,10 @@ class Wanted:
 class TakeRuns(Operation[list[Claim]]):
     """`Journal.claim`."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, first: Callable[[Claim], Append | None] | None = None) -> None:
         super().__init__()
         self.wanted = wanted
+        self.first = first
 
 
 class Beat(Operation[bool]):

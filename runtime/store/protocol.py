@@ -4,7 +4,7 @@ Rules every implementation keeps (tests/contract/store): a method returns only a
 callers into one transaction (group commit); an outcome the database did not confirm is re-read, never guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -78,6 +78,8 @@ class Claim:
     row: RunRow
     events: tuple[Event, ...] | None = None
     """The whole journal, when it is short enough to come along (at most 100 events); else read it by `events()`."""
+    opened: "AppendOutcome | None" = None
+    """What became of the first turn, when one was written together with the claim."""
 
 
 class MessageKind(StrEnum):
@@ -253,11 +255,23 @@ class Journal(Protocol):
         """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint."""
         ...
 
-    async def claim(self, owner: str, limit: int, *, run_ids: Sequence[str] = (), dead: Sequence[str] = (), shared: bool = False, now: int) -> list[Claim]:
+    async def claim(
+        self,
+        owner: str,
+        limit: int,
+        *,
+        run_ids: Sequence[str] = (),
+        dead: Sequence[str] = (),
+        shared: bool = False,
+        now: int,
+        first: "Callable[[Claim], Append | None] | None" = None,
+    ) -> list[Claim]:
         """Take up to `limit` runs that nobody owns and whose `wake_at` has come, or whose owner is in `dead`.
 
-        With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim raises the epoch, appends `run.claimed`, and
-        adds one to `deaths` when the previous owner died without having appended anything since its own claim.
+        With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim raises the epoch,
+        appends `run.claimed`, and adds one to `deaths` when the previous owner died without having appended anything since its
+        own claim. `first` may give a claimed run's first append, which is then part of the same transaction; it must be pure and
+        quick, may be called on another thread, and more than once.
         """
         ...
 

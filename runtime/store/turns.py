@@ -1,7 +1,7 @@
 """The transaction's changes to runs: turns of owners first, then mail from everybody else, all guarded under the runs' locks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -9,8 +9,8 @@ from runtime.engine.states import RunStatus
 from runtime.store.columns import any_of
 from runtime.store.held import Held, hold, write_back
 from runtime.store.mail import Post, open_post
-from runtime.store.operations import Deliver, Row, WriteTurn
-from runtime.store.protocol import AppendOutcome
+from runtime.store.operations import Deliver, Row, TakeRuns, WriteTurn
+from runtime.store.protocol import AppendOutcome, Claim
 from runtime.store.settle import Decisions, approval_row, load_decisions
 from runtime.store.submits import existing, insert_runs
 from runtime.store.tables import approvals, events, inbox
@@ -57,6 +57,21 @@ def change_runs(connection: Connection, turns: Sequence[WriteTurn], deliveries: 
     for delivery in deliveries:
         delivery.outcome = changes.post.deliver(delivery.mail, delivery.tentative)
     _write(changes)
+
+
+def open_runs(connection: Connection, operations: Sequence[TakeRuns]) -> None:
+    """The first turns of runs that were claimed a moment ago, for those who claim with `first`: one transaction instead of two."""
+    for operation in operations:
+        if operation.first is None or not isinstance(operation.outcome, list):
+            continue
+        opening = {claim.row.run_id: append for claim in operation.outcome if claim.opened is None and (append := operation.first(claim)) is not None}
+        turns = {run_id: WriteTurn(append) for run_id, append in opening.items()}
+        change_runs(connection, list(turns.values()), [])
+        operation.outcome = [_opened(claim, turns.get(claim.row.run_id)) for claim in operation.outcome]
+
+
+def _opened(claim: Claim, turn: WriteTurn | None) -> Claim:
+    return replace(claim, opened=turn.outcome) if turn is not None and isinstance(turn.outcome, AppendOutcome) else claim
 
 
 def _take_turn(changes: Changes, turn: WriteTurn) -> AppendOutcome:

@@ -19,7 +19,7 @@ from runtime.engine.state import RunState
 from runtime.engine.turn import Turn
 from runtime.references import REFERENCE, is_reference, reference
 
-from .invariants import check
+from tests.unit.engine.invariants import check
 
 START = 1_700_000_000_000
 LARGE = {Kind.STEP_SUCCEEDED: "output", Kind.STEP_ITERATED: "output", Kind.SIGNAL_RECEIVED: "payload", Kind.RUN_CREATED: "inputs"}
@@ -109,7 +109,7 @@ class World:
 
     def go(self, results: Sequence[Result] = (), messages: Sequence[Letter] = (), *, hold: bool = False, once: bool = False) -> "World":
         """Turns, until nothing more follows at this moment; one only with `once`. Claims the run first when nobody owns it."""
-        recover = not self.owned
+        recover = not self.owned and not self.state.ended
         if recover:
             claim = Event(self.state.head + 1, self.state.epoch + 1, Kind.RUN_CLAIMED, self.now, body={"owner": "somebody"})
             evolve(self.state, claim)
@@ -195,6 +195,13 @@ class World:
 
     def child_ends(self, step: str, output: Any = None, *, index: int | None = None, status: str = "succeeded", error: Any = None) -> "World":
         return self.send("child", run_id=self.child(step, index), step=step, index=index, status=status, output=output, error=error)
+
+    def record(self, step: str, call: dict[str, Any]) -> "World":
+        """A model or tool call inside an agent step is journalled, as the host does it."""
+        event = Event(self.state.head + 1, self.state.epoch, Kind.CALL_FINISHED, self.now, step, body=call)
+        evolve(self.state, event)
+        self.journal.append(event)
+        return self
 
     def crash(self) -> "World":
         """The owner dies: what was in flight is lost, all that is left is the journal."""

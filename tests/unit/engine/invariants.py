@@ -9,7 +9,7 @@ from runtime.engine.state import Items, RunState, StepState
 from runtime.engine.states import STEP_TRANSITIONS
 
 if TYPE_CHECKING:
-    from .driver import World
+    from tests.unit.engine.driver import World
 
 BEGINNINGS = frozenset({Kind.STEP_STARTED, Kind.STEP_WAITING, Kind.STEP_ITERATED, Kind.STEP_SUCCEEDED, Kind.STEP_FAILED})
 

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.engine.events import Kind
 
-from .driver import Result, World
+from tests.unit.engine.driver import Result, World
 
 PY = "python: {function: 'm:f'}"
 
