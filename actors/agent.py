@@ -49,6 +49,10 @@ class AgentActor:
         """Stop what is in flight here of a run or of one of its steps."""
         await self._runner.cancel(run_id, step)
 
+    async def hello(self) -> str:
+        """That it answers."""
+        return self._name
+
     async def ping(self) -> int:
         """Steps in flight; that it answers is the news."""
         return self._runner.in_flight

@@ -31,7 +31,7 @@ class DedicatedActors:
         limit: int,
         *,
         drain: Callable[[Any], Awaitable[None]],
-        died: Callable[[str, str | None], Awaitable[None]],
+        died: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._class = remote_class
         self._journal = journal
@@ -40,12 +40,10 @@ class DedicatedActors:
         self._drain = drain
         self._died = died
         self._actors: dict[str, asyncio.Task[None]] = {}
-        self._reports: dict[str, Report] = {}
         self._idle: dict[str, int] = {}
 
     def report(self, report: Report) -> None:
         """One of them has reported."""
-        self._reports[report.name] = report
         self._idle[report.name] = 0 if report.load else self._idle.get(report.name, 0) + 1
 
     async def tend(self) -> None:
@@ -75,17 +73,17 @@ class DedicatedActors:
 
     async def _keep(self, name: str, run_id: str) -> None:
         """Until it dies: then its run is claimable again and gets a new actor in the next round."""
-        actor = spawn_actor(self._class, name, run_id, max_restarts=0)
+        actor, owner = spawn_actor(self._class, name, run_id, max_restarts=0), None
         try:
+            owner = await actor.hello.remote()
             await actor.wait_closed.remote()
         except RayError as failure:
             log.warning("actor_died", actor=name, error=type(failure).__name__)
         if self._actors.pop(name, None) is not None:
-            report = self._reports.get(name)
-            await self._died(name, report.owner if report else None)
+            if owner is not None:
+                await self._died(name, owner)
             await self._end(name)
 
     async def _end(self, name: str) -> None:
         self._idle.pop(name, None)
-        self._reports.pop(name, None)
         await retire(name, self._drain)

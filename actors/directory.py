@@ -18,13 +18,12 @@ PULSE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`load`: runs owned or steps in flight. `busy`: share of one core used since the last report. `owner`: of a WorkflowActor."""
+    """`load`: runs owned or steps in flight. `busy`: share of one core used since the last report."""
 
     name: str
     kind: str
     load: int = 0
     busy: float = 0.0
-    owner: str | None = None
     deltas: list[Delta] = field(default_factory=list)
 
 

@@ -40,7 +40,7 @@ class Member:
 
 
 class Pool:
-    """`died(name, owner)` is called as soon as Ray says that a member's process has ended; `drain` empties one before it is killed."""
+    """`died(name, owner)` is called as soon as Ray says that the process which answered with `owner` has ended; `drain` empties one before it is killed."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Pool:
         bounds: Bounds,
         *,
         drain: Callable[[Any], Awaitable[None]],
-        died: Callable[[str, str | None], Awaitable[None]],
+        died: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self.kind = kind
         self.bounds = bounds
@@ -117,25 +117,23 @@ class Pool:
     async def _keep(self, member: Member) -> None:
         """Start the actor and stay with it: a pending call fails the moment its process ends. Ray restarts it under the same name."""
         while self._members.get(member.name) is member:
+            # Known only once the process has answered: while it restarts, calls fail too, and that is no further death.
+            owner, failure = None, None
             try:
                 actor = spawn_actor(self._class, member.name)
+                owner = await actor.hello.remote()
                 await actor.wait_closed.remote()
-                failure: RayError | None = None
             except RayError as error:
                 failure = error
             if member.draining:
                 return  # it ends because it was told to
-            if failure is not None:
-                await self._notice(member, failure)
+            member.report, member.seen = None, 0.0
+            if isinstance(failure, ActorDiedError):
+                forget(member.name)
+            if owner is not None:
+                log.warning("actor_died", actor=member.name, error=type(failure).__name__)
+                await self._died(member.name, owner)
             await asyncio.sleep(RETRY_SECONDS)
-
-    async def _notice(self, member: Member, failure: RayError) -> None:
-        log.warning("actor_died", actor=member.name, error=type(failure).__name__)
-        owner = member.report.owner if member.report else None
-        member.report, member.seen = None, 0.0
-        if isinstance(failure, ActorDiedError):
-            forget(member.name)
-        await self._died(member.name, owner)
 
     async def _remove(self, member: Member) -> None:
         member.draining = True

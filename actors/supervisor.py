@@ -111,10 +111,8 @@ class SupervisorActor:
             self._counted = now
             self._active = await self._store.journal.active_runs()
 
-    async def _owner_died(self, name: str, owner: str | None) -> None:
+    async def _owner_died(self, name: str, owner: str) -> None:
         """Do not wait for the lease: free its runs now, and have the others look for them. Wrong notices are harmless (epochs)."""
-        if owner is None:
-            return
         try:
             freed = await self._store.journal.bury([owner], now=self._clock.now())
         except StoreUnavailable as failure:
@@ -127,7 +125,7 @@ class SupervisorActor:
             except (RayError, ValueError):
                 log.info("hint_lost", actor=other)
 
-    async def _agent_died(self, name: str, owner: str | None) -> None:
+    async def _agent_died(self, name: str, owner: str) -> None:
         """Owners notice by their failed calls; Ray starts the actor anew."""
 
     async def _drain_workflow(self, actor: Any) -> None:

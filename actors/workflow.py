@@ -78,8 +78,12 @@ class WorkflowActor:
         """Journal a finished model or tool call. False: the run is no longer here, keep it for the next owner."""
         return await self._host.record(run_id, epoch, step_key, body)
 
+    async def hello(self) -> str:
+        """That it answers, and which owner it is."""
+        return self._host.owner
+
     async def stats(self) -> dict[str, Any]:
-        """`{owner, runs, pid}`, for people and tests."""
+        """`{owner, runs, pid}`, for people and benchmarks."""
         return {"owner": self._host.owner, "runs": self._host.owned, "pid": os.getpid()}
 
     async def wait_closed(self) -> None:
@@ -105,7 +109,7 @@ class WorkflowActor:
             end("lease lost")
 
     def _report(self) -> Report:
-        return Report(self._name, self._kind, self._host.owned, self._busy(), self._host.owner, self._metrics.drain())
+        return Report(self._name, self._kind, self._host.owned, self._busy(), self._metrics.drain())
 
     def _learn(self, directory: Directory) -> None:
         self._fleet.update(directory.agents)

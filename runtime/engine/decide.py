@@ -5,6 +5,7 @@ one of them did not, unless it says `join: any`, which waits for all of them to 
 or an `on_error: {goto}` names also waits to be chosen, and is skipped when every router has ended without choosing it.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from heapq import heappop
 from typing import Any
@@ -63,27 +64,10 @@ def _step_forward(turn: Turn) -> bool:
 
 
 def _look_at(turn: Turn, name: str) -> None:
-    turn.state.frontier.pop(name, None)
-    guarded(turn, name, lambda: _examine(turn, name), turn.state.frontier)
-
-
-def _examine(turn: Turn, name: str) -> None:
-    """Do what this step is ready for. Raises ExpressionFailed, Unloaded."""
-    planned, step = turn.step(name)
-    if step.status is StepStatus.PENDING:
-        _examine_pending(turn, name)
-    elif step.status is StepStatus.RUNNING:
-        if step.items is not None:
-            feed(turn, name, step.items)
-        elif planned.step.loop is not None and step.attempt == 0 and end_iteration(turn, name, planned.step.loop):
-            begin(turn, name, iteration=(step.iteration or 0) + 1, attempt=1)
-    elif step.status is StepStatus.RETRYING and _due(turn, step):
-        begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1)
-    elif step.status is StepStatus.WAITING:
-        if (step.waiting or {}).get("for") == "signal":
-            take_signal(turn, name)
-        if step.status is StepStatus.WAITING and _due(turn, step):
-            _expire(turn, name)
+    """Do what this step is ready for."""
+    state = turn.state
+    del state.frontier[name]
+    guarded(turn, name, lambda: _EXAMINE[state.steps[name].status](turn, name), state.frontier)
 
 
 def _examine_pending(turn: Turn, name: str) -> None:
@@ -98,8 +82,35 @@ def _examine_pending(turn: Turn, name: str) -> None:
         begin(turn, name, iteration=None if planned.step.loop is None else 0, attempt=1)
 
 
-def _due(turn: Turn, step: StepState) -> bool:
-    return step.due is not None and step.due <= turn.now
+def _examine_running(turn: Turn, name: str) -> None:
+    """A map takes or starts items; a loop stands between two iterations."""
+    planned, step = turn.step(name)
+    if step.items is not None:
+        feed(turn, name, step.items)
+    elif planned.step.loop is not None and step.attempt == 0 and end_iteration(turn, name, planned.step.loop):
+        begin(turn, name, iteration=(step.iteration or 0) + 1, attempt=1)
+
+
+def _examine_retrying(turn: Turn, name: str) -> None:
+    """Nothing but its alarm makes a retrying step be looked at, so its delay is over."""
+    step = turn.state.steps[name]
+    begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1)
+
+
+def _examine_waiting(turn: Turn, name: str) -> None:
+    step = turn.state.steps[name]
+    if (step.waiting or {}).get("for") == "signal":
+        take_signal(turn, name)
+    if step.status is StepStatus.WAITING and step.due is not None and step.due <= turn.now:
+        _expire(turn, name)
+
+
+_EXAMINE: dict[StepStatus, Callable[[Turn, str], None]] = {
+    StepStatus.PENDING: _examine_pending,
+    StepStatus.RUNNING: _examine_running,
+    StepStatus.RETRYING: _examine_retrying,
+    StepStatus.WAITING: _examine_waiting,
+}
 
 
 def _expire(turn: Turn, name: str) -> None:

@@ -37,12 +37,9 @@ class Turn:
     more: bool = False
 
     def emit(self, kind: Kind, step: str | None = None, *, attempt: int | None = None, body: dict[str, Any] | None = None) -> None:
-        """Write an event and fold it. A step's event starts a queued run and wakes a waiting one."""
-        if kind in STEP_TRANSITIONS:
-            if self.state.status is RunStatus.QUEUED:
-                self._write(Kind.RUN_STARTED)
-            elif self.state.status is RunStatus.WAITING:
-                self._write(Kind.RUN_WOKEN)
+        """Write an event and fold it. A step's event wakes a waiting run."""
+        if kind in STEP_TRANSITIONS and self.state.status is RunStatus.WAITING:
+            self._write(Kind.RUN_WOKEN)
         self._write(kind, step, attempt, body)
 
     def _write(self, kind: Kind, step: str | None = None, attempt: int | None = None, body: dict[str, Any] | None = None) -> None:

@@ -43,6 +43,9 @@ class Database(ABC):
     def is_durable(self, connection: Connection) -> bool:
         """Whether the database waits for the disk before it confirms a commit."""
 
+    def snapshot(self, connection: Connection) -> None:  # noqa: B027 - most databases are in one already
+        """Let all statements of this reader's connection see the same state."""
+
     @abstractmethod
     async def close(self) -> None:
         """Give connections, threads and files back."""

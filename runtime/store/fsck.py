@@ -82,10 +82,10 @@ class _Fold:
 
 async def fsck(store: Store) -> list[str]:
     """Every broken invariant as one line naming it; an empty list means that all is well. Stops after 1,000 findings."""
-    findings: list[str] = await store.reader.read(lambda connection: list(_leftovers(connection)))
+    findings: list[str] = await store.reader.snapshot(lambda connection: list(_leftovers(connection)))
     after = ""
     while len(findings) < _MAX_FINDINGS:
-        last, found = await store.reader.read(partial(_check_page, after=after))
+        last, found = await store.reader.snapshot(partial(_check_page, after=after))
         findings += found
         if last is None:
             break

@@ -12,10 +12,19 @@ T = TypeVar("T")
 
 
 class Reader:
-    """Runs queries, each in a snapshot of its own."""
+    """Runs queries. Each statement sees the latest commit; with `snapshot` all statements of one function see the same."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def snapshot(self, function: Callable[[Connection], T]) -> T:
+        """`read` for functions of several statements that must fit together."""
+
+        def steady(connection: Connection) -> T:
+            self._database.snapshot(connection)
+            return function(connection)
+
+        return await self.read(steady)
 
     async def read(self, function: Callable[[Connection], T]) -> T:
         """What `function` reads. A connection that had died unseen is replaced once. Raises StoreUnavailable."""

@@ -44,7 +44,7 @@ class SqliteDatabase(Database):
         synchronous = f"synchronous={'FULL' if durability == 'full' else 'NORMAL'}"
         # Only a writer, in its turn, switches the file to WAL: the switch needs the file for itself, the mode then stays.
         self.writer = _engine(self.path, "BEGIN IMMEDIATE", "journal_mode=WAL", synchronous, size=1)
-        self.reader = _engine(self.path, "BEGIN", "query_only=ON", synchronous, size=_READERS)
+        self.reader = _engine(self.path, None, "query_only=ON", synchronous, size=_READERS)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._released = 0.0
@@ -75,6 +75,9 @@ class SqliteDatabase(Database):
     def lock_migrations(self, connection: Connection) -> None:
         """Nothing to do: `turn` and BEGIN IMMEDIATE already keep every other writer out."""
 
+    def snapshot(self, connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
     async def close(self) -> None:
         await self.run_writer(self.writer.dispose)
         await self.run_reader(self.reader.dispose)
@@ -83,7 +86,8 @@ class SqliteDatabase(Database):
         os.close(self._lock)
 
 
-def _engine(path: Path, begin: str, *pragmas: str, size: int) -> Engine:
+def _engine(path: Path, begin: str | None, *pragmas: str, size: int) -> Engine:
+    """`begin`: how a transaction starts; None lets every statement see the latest commit, which is one statement less per read."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
@@ -98,10 +102,11 @@ def _engine(path: Path, begin: str, *pragmas: str, size: int) -> Engine:
 
     def start(connection: Connection) -> None:
         # The driver starts no transactions by itself (isolation_level None): a writer takes its lock at once, never half-way.
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql(str(begin))
 
     event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", start)
+    if begin is not None:
+        event.listen(engine, "begin", start)
     return engine
 
 

@@ -20,7 +20,15 @@ def parent(x: int = 1) -> World:
 def test_a_child_is_started_and_its_output_is_the_steps() -> None:
     run = parent(7)
     (start,) = run.children.values()
-    assert (start.step, start.workflow, start.version, start.inputs, start.iteration, start.index, start.attempt) == ("k", "other", None, {"v": 7}, None, None, 1)
+    assert (start.step, start.workflow, start.version, start.inputs, start.iteration, start.index, start.attempt) == (
+        "k",
+        "other",
+        None,
+        {"v": 7},
+        None,
+        None,
+        1,
+    )
     assert (run.owned, run.state.status, run.state.waiting_for) == (False, "waiting", "child")
     assert run.child_ends("k", {"v": 8}).output("after") == {"o": 8}
 

@@ -152,7 +152,7 @@ def test_a_lost_attempt_is_started_again_and_the_old_one_counts_no_more() -> Non
     assert run.told("a") == ["step.started", "step.started", "step.succeeded"], "what had finished is not done again"
 
 
-def test_owners_that_die_use_up_no_attempt_of_the_step() -> None:
+def test_owners_that_die_end_no_step() -> None:
     run = World(f"steps: {{a: {{{PY}, retry: {{max_attempts: 1}}}}}}").go()
     for _ in range(CRASH_ALLOWANCE + 3):
         run.crash().go()
@@ -220,7 +220,9 @@ def test_lost_items_whose_effect_is_unknown_have_failed(on_crash: str) -> None:
 
 def test_a_crash_with_no_item_in_flight() -> None:
     for on_crash in ("fail", "retry"):
-        source = f"inputs: {{l: {{}}}}\nsteps: {{m: {{{PY}, map: {{over: inputs.l, max_failures: 1}}, on_crash: {on_crash}, retry: {{initial: 1m, jitter: 0}}}}}}"
+        source = (
+            f"inputs: {{l: {{}}}}\nsteps: {{m: {{{PY}, map: {{over: inputs.l, max_failures: 1}}, on_crash: {on_crash}, retry: {{initial: 1m, jitter: 0}}}}}}"
+        )
         run = World(source, {"l": [1]}).go().fail("m", index=0).crash().go()
         assert run.wake().finish("m", "x", index=0).output("m") == ["x"]
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from runtime.engine.events import Kind
+from runtime.engine.scope import Scope
 
 from tests.unit.engine.driver import Result, World
 
@@ -47,6 +48,13 @@ def test_an_input_that_is_not_there_is_left_to_the_executor_to_report() -> None:
     assert run.values["b", None] == {}
 
 
+def test_the_names_of_a_scope() -> None:
+    scope = Scope(world("steps: {a: {PY}}").state, {"item": 1})
+    assert (list(scope), len(scope), dict(scope)) == (["item"], 1, {"item": 1})
+    assert "steps.a.output" in scope
+    assert "index" not in scope
+
+
 def test_what_needs_a_skipped_or_failed_step_is_skipped_at_once() -> None:
     run = world("steps: {a: {set: {}, when: 'false'}, slow: {PY}, b: {PY, needs: [slow, a]}, c: {set: {}, needs: [b]}}").go()
     assert run.statuses() == {"a": "skipped", "slow": "running", "b": "skipped", "c": "skipped"}
@@ -67,7 +75,9 @@ def test_join_any_is_skipped_without_a_success() -> None:
     assert run.statuses()["d"] == "succeeded", "nothing needed, nothing missed"
 
 
-@pytest.mark.parametrize(("condition", "status"), [("inputs.yes", "succeeded"), ("!inputs.yes", "skipped"), ("inputs.n", "failed"), ("inputs.o.gone == 1", "failed")])
+@pytest.mark.parametrize(
+    ("condition", "status"), [("inputs.yes", "succeeded"), ("!inputs.yes", "skipped"), ("inputs.n", "failed"), ("inputs.o.gone == 1", "failed")]
+)
 def test_a_condition_is_true_or_false_and_nothing_else(condition: str, status: str) -> None:
     run = world(f"inputs: {{yes: {{}}, n: {{}}, o: {{}}}}\nsteps: {{a: {{set: {{}}, when: '{condition}'}}}}", {"yes": True, "n": 3, "o": {}}).go()
     assert run.statuses() == {"a": status}
@@ -149,7 +159,11 @@ def test_a_switch_that_fails_can_go_elsewhere_too() -> None:
 
 
 def test_a_failure_can_be_passed_over() -> None:
-    run = world("steps: {a: {PY, retry: {max_attempts: 1}, on_error: continue}, b: {set: {s: '${{ steps.a.status }}', o: '${{ steps.a.output }}'}}}").go().fail("a")
+    run = (
+        world("steps: {a: {PY, retry: {max_attempts: 1}, on_error: continue}, b: {set: {s: '${{ steps.a.status }}', o: '${{ steps.a.output }}'}}}")
+        .go()
+        .fail("a")
+    )
     assert run.output("b") == {"s": "failed", "o": None}
     assert run.state.status == "succeeded"
 
@@ -165,7 +179,10 @@ def test_the_first_failure_is_the_runs() -> None:
 
 def test_two_failures_of_one_turn() -> None:
     run = world("steps: {a: {PY, retry: {max_attempts: 1}}, b: {PY, retry: {max_attempts: 1}}}").go()
-    errors = [Result("a", 1, error={"code": "first", "message": "", "retryable": True}), Result("b", 1, error={"code": "second", "message": "", "retryable": True})]
+    errors = [
+        Result("a", 1, error={"code": "first", "message": "", "retryable": True}),
+        Result("b", 1, error={"code": "second", "message": "", "retryable": True}),
+    ]
     run.go(results=errors)
     assert run.state.error is not None
     assert run.state.error["code"] == "first"

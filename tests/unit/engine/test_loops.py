@@ -144,7 +144,11 @@ def test_signals_that_came_early_are_all_taken_in_order() -> None:
 def test_children_one_after_the_other() -> None:
     run = looped("workflow: {name: other, inputs: {p: '${{ previous }}'}}, retry: {max_attempts: 2, jitter: 0}", "{until: output.done}")
     run.child_ends("s", {"done": False}).child_ends("s", status="failed").wake().child_ends("s", {"done": True})
-    assert [(start.iteration, start.attempt, start.inputs["p"]) for start in run.children.values()] == [(0, 1, None), (1, 1, {"done": False}), (1, 2, {"done": False})]
+    assert [(start.iteration, start.attempt, start.inputs["p"]) for start in run.children.values()] == [
+        (0, 1, None),
+        (1, 1, {"done": False}),
+        (1, 2, {"done": False}),
+    ]
     assert run.state.status == "succeeded"
 
 

@@ -146,7 +146,9 @@ def test_late_repeated_and_foreign_results_are_dropped() -> None:
 
 
 def test_a_set_over_a_list_is_computed_in_the_turn() -> None:
-    run = World(f"{HEAD}steps: {{m: {{set: {{v: '${{{{ item * 2 }}}}', i: '${{{{ index }}}}'}}, map: {{over: inputs.l, concurrency: 2}}}}}}", {"l": [5, 6, 7]}).go()
+    run = World(
+        f"{HEAD}steps: {{m: {{set: {{v: '${{{{ item * 2 }}}}', i: '${{{{ index }}}}'}}, map: {{over: inputs.l, concurrency: 2}}}}}}", {"l": [5, 6, 7]}
+    ).go()
     assert run.output("m") == [{"v": 10, "i": 0}, {"v": 12, "i": 1}, {"v": 14, "i": 2}]
     assert run.turns == 1
 
@@ -159,12 +161,18 @@ def test_an_item_whose_expression_fails_is_a_failed_item() -> None:
     assert failed.failed[1]["code"] == "expression_failed"
 
 
-CHILDREN = HEAD + "steps: {m: {workflow: {name: other, inputs: {x: '${{ item }}'}}, map: {over: inputs.l, concurrency: 2}, retry: {max_attempts: 2, initial: 20s, jitter: 0}}}"
+CHILDREN = (
+    HEAD
+    + "steps: {m: {workflow: {name: other, inputs: {x: '${{ item }}'}}, map: {over: inputs.l, concurrency: 2}, retry: {max_attempts: 2, initial: 20s, jitter: 0}}}"
+)
 
 
 def test_a_workflow_over_a_list_makes_a_child_of_each_item() -> None:
     run = World(CHILDREN, {"l": ["a", "b", "c"]}).go()
-    assert [(start.index, start.attempt, start.inputs, start.workflow) for start in run.children.values()] == [(0, 1, {"x": "a"}, "other"), (1, 1, {"x": "b"}, "other")]
+    assert [(start.index, start.attempt, start.inputs, start.workflow) for start in run.children.values()] == [
+        (0, 1, {"x": "a"}, "other"),
+        (1, 1, {"x": "b"}, "other"),
+    ]
     assert (run.state.status, run.state.waiting_for) == ("waiting", "child")
     run.child_ends("m", "B", index=1)
     assert len(run.children) == 3
@@ -188,6 +196,14 @@ def test_children_of_items_are_canceled_with_the_map() -> None:
     run = World(CHILDREN, {"l": ["a", "b", "c"]}).go().send("cancel")
     assert {command.child for command in run.commands if isinstance(command, CancelChild)} == {run.child("m", 0), run.child("m", 1)}
     assert run.state.status == "canceled"
+
+
+def test_a_child_of_an_item_that_ends_after_its_map_is_dropped() -> None:
+    source = f"{HEAD}steps: {{m: {{workflow: {{name: other}}, map: {{over: inputs.l}}, retry: {{max_attempts: 1}}, on_error: continue}}, a: {{python: {{function: 'm:f'}}}}}}"
+    run = World(source, {"l": [1, 2]}).go().child_ends("m", index=0, status="failed")
+    assert run.statuses() == {"m": "failed", "a": "running"}
+    head = run.state.head
+    assert run.child_ends("m", "late", index=1).state.head == head
 
 
 @pytest.mark.parametrize(("indices", "expected"), [([], []), ([3], [[3, 3]]), ([1, 2, 3, 7, 9, 8], [[1, 3], [7, 9]])])

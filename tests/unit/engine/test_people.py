@@ -14,11 +14,18 @@ def asked(options: str = "", more: str = "") -> World:
 
 def test_a_question_releases_the_run_and_says_what_it_asks() -> None:
     run = World(
-        "inputs: {n: {}}\nsteps: {ok: {approval: {message: 'Take ${{ inputs.n }}?', show: {n: '${{ inputs.n }}'}, form: {type: object}, expires: 1h}}}", {"n": 3}
+        "inputs: {n: {}}\nsteps: {ok: {approval: {message: 'Take ${{ inputs.n }}?', show: {n: '${{ inputs.n }}'}, form: {type: object}, expires: 1h}}}",
+        {"n": 3},
     ).go()
     (request,) = run.events(Kind.APPROVAL_REQUESTED)
     assert request.body is not None
-    assert request.body | {"approval_id": ""} == {"approval_id": "", "message": "Take 3?", "form": {"type": "object"}, "show": {"n": 3}, "expires_at": START + 3_600_000}
+    assert request.body | {"approval_id": ""} == {
+        "approval_id": "",
+        "message": "Take 3?",
+        "form": {"type": "object"},
+        "show": {"n": 3},
+        "expires_at": START + 3_600_000,
+    }
     assert (run.owned, run.state.status, run.state.waiting_for, run.wake_at) == (False, "waiting", "approval", START + 3_600_000)
 
 
@@ -26,7 +33,9 @@ def test_approved() -> None:
     run = asked().decide("ok", form={"n": 1}, by="ann", comment="fine")
     decision = {"approved": True, "decision": "approved", "form": {"n": 1}, "by": "ann", "comment": "fine", "at": run.now}
     assert run.output("next") == {"d": decision}
-    assert [event.body for event in run.events(Kind.APPROVAL_RESOLVED)] == [{"approval_id": run.events(Kind.APPROVAL_REQUESTED)[0].body["approval_id"], **decision}]  # type: ignore[index]  # a request has a body
+    assert [event.body for event in run.events(Kind.APPROVAL_RESOLVED)] == [
+        {"approval_id": run.events(Kind.APPROVAL_REQUESTED)[0].body["approval_id"], **decision}
+    ]  # type: ignore[index]  # a request has a body
 
 
 def test_rejected_fails_the_step_and_is_recorded_once_with_its_comment() -> None:
@@ -99,7 +108,9 @@ def test_two_questions_at_once() -> None:
 
 # --- signals ---------------------------------------------------------------------------------------------------------
 
-TWO_WAITERS = f"steps: {{a: {{signal: {{name: go}}}}, b: {{signal: {{name: go}}}}, c: {{signal: {{name: other}}}}, d: {{{PY}}}, e: {{signal: {{name: go}}, needs: [d]}}}}"
+TWO_WAITERS = (
+    f"steps: {{a: {{signal: {{name: go}}}}, b: {{signal: {{name: go}}}}, c: {{signal: {{name: other}}}}, d: {{{PY}}}, e: {{signal: {{name: go}}, needs: [d]}}}}"
+)
 
 
 def test_a_signal_ends_the_wait_and_is_its_output() -> None:

@@ -21,7 +21,8 @@ def a_step(options: str, inputs: Any = None) -> World:
 
 
 @pytest.mark.parametrize(
-    ("backoff", "delays"), [("exponential", [1000, 2000, 4000, 8000, 9000]), ("linear", [1000, 2000, 3000, 4000, 5000]), ("constant", [1000, 1000, 1000, 1000, 1000])]
+    ("backoff", "delays"),
+    [("exponential", [1000, 2000, 4000, 8000, 9000]), ("linear", [1000, 2000, 3000, 4000, 5000]), ("constant", [1000, 1000, 1000, 1000, 1000])],
 )
 def test_each_backoff(backoff: Any, delays: list[int]) -> None:
     retry = Retry.model_validate({"backoff": backoff, "initial": "1s", "maximum": "9s", "jitter": 0.0})
@@ -162,6 +163,13 @@ def test_a_deadline_that_rings_in_finally_changes_nothing_any_more(before: str) 
     assert (run.state.error or {}).get("code") == (None if before == "cancel" else "boom")
 
 
+def test_the_alarms_of_a_step_that_has_ended_mean_nothing() -> None:
+    run = World("steps: {s: {signal: {name: go, expires: 2h}}, w: {wait: {for: 1h}}, z: {wait: {for: 3h}}}").go().send("signal", name="go")
+    run.sleep(2 * 3_600_000)
+    assert run.statuses() == {"s": "succeeded", "w": "succeeded", "z": "waiting"}
+    assert run.wake_at == START + 3 * 3_600_000
+
+
 def test_a_waiting_run_is_ended_by_its_deadline() -> None:
     run = World("deadline: 30s\nsteps: {a: {approval: {message: well}}}").go()
     assert not run.owned
@@ -197,7 +205,17 @@ def test_a_moment_that_is_over_is_not_waited_for(options: str) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("for", "soon"), ("for", ""), ("for", -1), ("for", [1]), ("for", None), ("for", 1e300), ("until", "tomorrow"), ("until", "2027-01-01T00:00:00"), ("until", 12)],
+    [
+        ("for", "soon"),
+        ("for", ""),
+        ("for", -1),
+        ("for", [1]),
+        ("for", None),
+        ("for", 1e300),
+        ("until", "tomorrow"),
+        ("until", "2027-01-01T00:00:00"),
+        ("until", 12),
+    ],
 )
 def test_text_that_is_no_time_fails_the_step(field: str, value: Any) -> None:
     run = a_step(f"wait: {{{field}: '${{{{ inputs.t }}}}'}}", {"t": value})
