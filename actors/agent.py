@@ -7,7 +7,7 @@ import ray
 
 from actors import wire
 from actors.directory import Pulse, Report
-from actors.names import AGENT
+from actors.names import AGENT, unlisted
 from actors.process import Busy, end_with_raylet, set_up_logs, settings
 from actors.recorder import Recorder
 from runtime.artifacts.open import open_artifacts
@@ -45,18 +45,22 @@ class AgentActor:
         async for batch in self._runner.execute(calls):
             yield wire.encode(batch)
 
+    @unlisted
     async def cancel(self, run_id: str, step: str | None) -> None:
         """Stop what is in flight here of a run or of one of its steps."""
         await self._runner.cancel(run_id, step)
 
+    @unlisted
     async def hello(self) -> str:
         """That it answers."""
         return self._name
 
+    @unlisted
     async def ping(self) -> int:
         """Steps in flight; that it answers is the news."""
         return self._runner.in_flight
 
+    @unlisted
     async def wait_closed(self) -> None:
         """Pending until `close`: whoever waits hears of this process's death at once."""
         await self._closed.wait()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from runtime.settings import Settings
 
-WORKFLOW_BYTES = 60 * 2**20
+WORKFLOW_BYTES = 110 * 2**20
 AGENT_BYTES = 160 * 2**20
 """Measured: proportional memory of a warm actor; an AgentActor that has imported a model provider is the dearer one."""
 SHARE = 0.25
 """Of the cluster's memory, for each of the two pools; the rest belongs to Ray, the API and isolated steps."""
-FULL = 0.7
+FULL = 0.9
 """A pool grows when its members are this full on average, and shrinks when one fewer would not be."""
 TOO_BUSY = 0.85
 

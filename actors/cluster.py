@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # it ships no types
 
 from actors.environment import MARK, Files, Ports
 from runtime.errors import AgenticError
@@ -15,10 +15,11 @@ from runtime.errors import AgenticError
 START_SECONDS = 90
 OBJECT_STORE_BYTES = 128 * 2**20
 """Steps pass values by reference, so Ray's shared memory stays nearly empty."""
-TERM_SECONDS = 5.0
+TERM_SECONDS = 2.0
+"""All work was handed over before; this is for Ray to remove its sockets and shared memory."""
 
 
-class PlatformFailed(AgenticError):
+class PlatformFailed(AgenticError):  # noqa: N818 - named for what happened, as the whole tree of errors is
     """The platform could not be started; the message names the log."""
 
     code = "platform_failed"

@@ -34,7 +34,8 @@ class Ports:
     replicas_grpc: int
 
 
-REPLICA_PORTS = 100
+REPLICA_PORTS = 20
+"""More replicas than one machine has use for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,9 @@ def cluster_environment(settings: Settings, files: Files, ports: Ports) -> dict[
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.replicas),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.replicas + REPLICA_PORTS),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.replicas + REPLICA_PORTS - 1),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ports.replicas_grpc),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ports.replicas_grpc + REPLICA_PORTS),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ports.replicas_grpc + REPLICA_PORTS - 1),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports.fallback_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
@@ -110,8 +111,9 @@ def cluster_environment(settings: Settings, files: Files, ports: Ports) -> dict[
         # Named after other systems, but what it does is this: every Ray process binds to 127.0.0.1 instead of all interfaces.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "0",
+        # Ray starts workers at nice 15: whatever else runs on the machine would starve the owners until their leases run out.
+        "RAY_worker_niceness": "0",
     }
     base = inherited(os.environ)
     # Entrypoints of jobs say `python`: it has to be the one that can import this.

@@ -58,6 +58,7 @@ class Pool:
         self._died = died
         self._members: dict[str, Member] = {}
         self._large_since: float | None = None
+        self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def adopt(self, names: list[str]) -> None:
@@ -71,6 +72,7 @@ class Pool:
         member = self._members.get(report.name)
         if member is not None:
             member.report, member.seen = report, _now()
+            self._news.set()
 
     def loads(self) -> dict[str, int]:
         """Name → load of all that take new work."""
@@ -96,7 +98,8 @@ class Pool:
     async def ready(self) -> None:
         """Return when the least number of members has reported."""
         while len(self.loads()) < self.bounds.least:
-            await asyncio.sleep(0.02)
+            self._news.clear()
+            await self._news.wait()
 
     async def drain(self) -> None:
         """Empty and end all members."""

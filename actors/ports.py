@@ -1,8 +1,16 @@
-"""Free ports on this machine: the usual one when nobody has it, any other when somebody does."""
+"""Free ports on this machine. What a person looks for gets its usual port when nobody has it; everything else gets one drawn at random.
 
+Drawn, not counted up: two platforms that start in the same minute would otherwise choose the same ones before either of them listens.
+"""
+
+import secrets
 import socket
 
 from actors.environment import REPLICA_PORTS, Ports
+
+LOWEST, HIGHEST = 20_000, 32_000
+"""Below the range the system takes for outgoing connections."""
+TRIES = 1_000
 
 
 def is_free(port: int) -> bool:
@@ -16,35 +24,26 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(usual: int) -> int:
-    """`usual` if it is free, else one the system picks."""
-    if is_free(usual):
-        return usual
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def choose_range(usual: int) -> int:
-    """The first of REPLICA_PORTS ports of which at least the first ten are free: `usual`, or one a few hundred above."""
-    for start in range(usual, usual + 5_000, REPLICA_PORTS + 1):
-        if all(is_free(start + offset) for offset in range(10)):
-            return start
-    return usual
+def draw(count: int = 1) -> int:
+    """The first of `count` free ports in a row. Raises OSError when none were found."""
+    for _ in range(TRIES):
+        first = LOWEST + secrets.randbelow(HIGHEST - LOWEST - count)
+        if all(is_free(first + offset) for offset in range(count)):
+            return first
+    raise OSError(f"no {count} free ports in a row between {LOWEST} and {HIGHEST}")
 
 
 def choose_ports() -> Ports:
     """Ports for one more cluster on this machine."""
     return Ports(
-        gcs=choose(6379),
-        dashboard=choose(8265),
-        agent=choose(52365),
-        client=choose(10001),
-        haproxy_metrics=choose(9101),
-        haproxy_stats=choose(8404),
-        fallback=choose(8500),
-        fallback_grpc=choose(9500),
-        replicas=choose_range(30000),
-        replicas_grpc=choose_range(40000),
+        gcs=draw(),
+        dashboard=8265 if is_free(8265) else draw(),
+        agent=draw(),
+        client=draw(),
+        haproxy_metrics=draw(),
+        haproxy_stats=draw(),
+        fallback=draw(),
+        fallback_grpc=draw(),
+        replicas=draw(REPLICA_PORTS),
+        replicas_grpc=draw(REPLICA_PORTS),
     )

@@ -14,7 +14,7 @@ from actors.agent import RemoteAgentActor
 from actors.capacity import agent_bounds, agents_needed, workflow_bounds, workflows_needed
 from actors.dedicated import DedicatedActors
 from actors.directory import Directory, Report
-from actors.names import AGENT, DEDICATED, SUPERVISOR, WORKFLOW, handle, living
+from actors.names import AGENT, DEDICATED, SUPERVISOR, WORKFLOW, handle, living, unlisted
 from actors.pool import Pool, spawn_actor
 from actors.process import end_with_raylet, set_up_logs, settings
 from actors.workflow import RemoteWorkflowActor
@@ -42,7 +42,8 @@ class SupervisorActor:
         self._active, self._counted = 0, 0.0
         self._open_pools()
         self._cores = float(ray.cluster_resources().get("CPU", 1))
-        self._tasks = [asyncio.create_task(end_with_raylet()), asyncio.create_task(self._tend_forever())]
+        self._watchdog = asyncio.create_task(end_with_raylet())
+        self._tending = asyncio.create_task(self._tend_forever())
 
     def _open_pools(self) -> None:
         resources = ray.cluster_resources()
@@ -58,6 +59,7 @@ class SupervisorActor:
         self._workflows.resize(1)
         self._agents.resize(1)
 
+    @unlisted
     async def report(self, report: Report) -> Directory:
         """What a process did in the last second; the answer says who is there."""
         self._registry.apply(report.deltas)
@@ -69,11 +71,13 @@ class SupervisorActor:
             self._dedicated.report(report)
         return Directory(self._workflows.loads(), self._agents.loads())
 
+    @unlisted
     async def ready(self) -> None:
         """Return when both pools have their least size."""
         await self._agents.ready()
         await self._workflows.ready()
 
+    @unlisted
     async def metrics(self) -> bytes:
         """The promised metrics of the whole cluster as Prometheus text."""
         await self._count()
@@ -82,7 +86,7 @@ class SupervisorActor:
 
     async def drain(self) -> None:
         """Stop everything in order: owners hand their runs over first, then those who carried steps out leave."""
-        self._tasks[1].cancel()
+        self._tending.cancel()
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
         await self._store.close()
@@ -134,7 +138,7 @@ class SupervisorActor:
     async def _drain_agent(self, actor: Any) -> None:
         """Owners send nothing more once the next directory has reached them; wait for what is in flight, within the grace."""
         until = self._clock.monotonic() + self._settings.drain_ms / 1000
-        while await actor.ping.remote() and self._clock.monotonic() < until:
+        while await actor.ping.remote() and self._clock.monotonic() < until:  # noqa: ASYNC110 - the other process has no event to wait for
             await asyncio.sleep(0.1)
         await actor.close.remote()
 

@@ -10,7 +10,7 @@ import ray
 from actors.directory import Directory, Pulse, Report
 from actors.executor import RayExecutor
 from actors.fleet import Fleet
-from actors.names import DEDICATED, WORKFLOW
+from actors.names import DEDICATED, WORKFLOW, unlisted
 from actors.process import Busy, end, end_with_raylet, set_up_logs, settings
 from actors.runner import RayRunner
 from runtime.artifacts.open import open_artifacts
@@ -50,18 +50,22 @@ class WorkflowActor:
         self._draining = False
         self._watchdogs = [asyncio.create_task(end_with_raylet()), asyncio.create_task(self._end_with_lease())]
 
+    @unlisted
     async def nudge(self, run_ids: Sequence[str]) -> None:
         """These runs have something to do."""
         self._host.nudge(run_ids)
 
+    @unlisted
     async def owner_died(self, owner: str) -> None:
         """The Supervisor has seen this owner's process end."""
         self._host.owner_died(owner)
 
+    @unlisted
     async def watch(self, run_id: str, after: int, timeout: float) -> None:
         """Return when the run has moved beyond `after`; see Host.watch."""
         await self._host.watch(run_id, after, timeout)
 
+    @unlisted
     async def watch_many(self, wanted: Sequence[tuple[str, int, float]]) -> AsyncGenerator[list[int], None]:
         """Many watches (run id, after, timeout) in one call; yields the positions of those that are over."""
         over: asyncio.Queue[int] = asyncio.Queue()
@@ -74,18 +78,22 @@ class WorkflowActor:
             left -= len(batch)
             yield batch
 
+    @unlisted
     async def record(self, run_id: str, epoch: int, step_key: str, body: dict[str, Any]) -> bool:
         """Journal a finished model or tool call. False: the run is no longer here, keep it for the next owner."""
         return await self._host.record(run_id, epoch, step_key, body)
 
+    @unlisted
     async def hello(self) -> str:
         """That it answers, and which owner it is."""
         return self._host.owner
 
+    @unlisted
     async def stats(self) -> dict[str, Any]:
         """`{owner, runs, pid}`, for people and benchmarks."""
         return {"owner": self._host.owner, "runs": self._host.owned, "pid": os.getpid()}
 
+    @unlisted
     async def wait_closed(self) -> None:
         """Pending for as long as this process lives: whoever waits hears of its death at once."""
         await self._host.wait_closed()

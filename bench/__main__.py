@@ -1,4 +1,4 @@
-"""`make bench`: start a platform of its own, measure W1–W8 both ways beside raw Ray, print budget, measured, verdict.
+"""`make bench`: start a platform of its own, measure W1 to W8 both ways beside raw Ray, print budget, measured, verdict.
 
 `python -m bench [W1 W2 …] [--json FILE]`. The platform is quiet otherwise; what other processes used is printed, so that a disturbed
 run can be seen and repeated.

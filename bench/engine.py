@@ -56,7 +56,7 @@ async def measure(keys: list[str], roots: list[int]) -> None:
             print(json.dumps(await repeat(client, workload, [*roots, os.getpid()])), flush=True)
 
 
-async def raw(roots: list[int]) -> None:
+async def raw() -> None:
     """The same on Ray alone."""
     from bench import raw_ray
 
@@ -71,7 +71,7 @@ def main() -> None:
 
     roots = [int(pid) for pid in os.environ.get("BENCH_ROOTS", "").split(",") if pid]
     ray.init(address=os.environ["RAY_ADDRESS"], namespace=NAMESPACE, log_to_driver=False)
-    asyncio.run(raw(roots) if sys.argv[1:] == ["raw"] else measure(sys.argv[1:], roots))
+    asyncio.run(raw() if sys.argv[1:] == ["raw"] else measure(sys.argv[1:], roots))
     ray.shutdown()
 
 

@@ -87,7 +87,7 @@ async def _chains(worker: Any) -> float:
     return time.perf_counter() - started
 
 
-async def _tasks(worker: Any) -> float:
+async def _tasks(_worker: Any) -> float:
     """A chain of 100 plain tasks, each waiting for the one before: ms per step."""
     started = time.perf_counter()
     for _ in range(100):

@@ -77,13 +77,18 @@ def _memory(_: Settings) -> Finding:
     return Finding("memory", "ok" if free >= MIN_FREE_MEMORY else "note", f"{free / 2**30:.1f} GiB available")
 
 
+CONTROL_GROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+"""Limit and use of memory, version 2 and version 1."""
+
+
 def _left_in_container() -> float:
-    """Bytes the control group of this process may still take; infinite outside of a container."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-    except (FileNotFoundError, ValueError):  # no such group, or its limit is the word `max`
-        return float("inf")
+    """Bytes the control group of this process may still take; infinite where there is no limit."""
+    for limit, used in CONTROL_GROUPS:
+        files = Path("/sys/fs/cgroup", limit), Path("/sys/fs/cgroup", used)
+        if all(file.is_file() for file in files):
+            texts = [file.read_text().strip() for file in files]
+            return float("inf") if texts[0] == "max" else int(texts[0]) - int(texts[1])
+    return float("inf")
 
 
 def _shared_memory(_: Settings) -> Finding:

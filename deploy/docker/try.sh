@@ -11,7 +11,8 @@ cd "$(dirname "$0")/../.."
 work=${1:-$(mktemp -d)}
 mkdir -p "$work"
 export DOCKER_BUILDKIT=1 COMPOSE_PROJECT_NAME=agentic-try AGENTIC_IMAGE=agentic-workflows:try
-export AGENTIC_PORT=${AGENTIC_PORT:-18000} BASE_IMAGE=${BASE_IMAGE:-agentic-base:bookworm}
+free_port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export AGENTIC_PORT=${AGENTIC_PORT:-$free_port} BASE_IMAGE=${BASE_IMAGE:-agentic-base:bookworm}
 daemon=""
 
 say() { echo "== $*"; }

@@ -277,7 +277,7 @@ def _bounds(schema: dict[str, Any], step: float | None, *, graded: bool, whole: 
     if low == -math.inf:
         low = min(0.0, high)
     if high == math.inf:
-        high = max(usual, low + usual)
+        high = max(usual, low + max(usual, step or 0))
     if low > high or (step is not None and math.floor(high / step) * step < low):
         raise UnsatisfiableError("no number lies within its bounds")
     return low, high

@@ -32,6 +32,7 @@ class Speech:
     def __init__(self, digest: Digest, seed: int) -> None:
         self._digest = digest
         self._seed = seed
+        self._used: set[str] = set()
 
     @property
     def all_text(self) -> str:
@@ -47,7 +48,7 @@ class Speech:
             return digest.title if place is None else shorten(self.sentence(place), 60)
         if kind & KEYWORDS:
             return self._cycled(digest.keywords, place or 0)
-        return self._found(name, kind, place or 0) or (digest.summary(3) if kind & PROSE and place is None else "") or self.sentence(place or 0)
+        return self._found(name, kind, place or 0) or (digest.summary(3) if kind & PROSE and place is None else "") or self.sentence(place)
 
     def _found(self, name: str, kind: frozenset[str], place: int) -> str | None:
         """A file's name or an identifier, when the field is for one."""
@@ -57,8 +58,13 @@ class Speech:
             return None
         return self._cycled(list(dict.fromkeys(_ID.findall(self._digest.text))) or [f"SIM-{self.number_for(name) % 10_000:04d}"], place)
 
-    def sentence(self, place: int) -> str:
-        return self._cycled(self._digest.ranked, place)
+    def sentence(self, place: int | None) -> str:
+        """The best sentence for this place; without one, the best that no other field says."""
+        if place is None:
+            place = next((at for at, sentence in enumerate(self._digest.ranked) if sentence not in self._used), 0)
+        text = self._cycled(self._digest.ranked, place)
+        self._used.add(text)
+        return text
 
     def _cycled(self, choices: list[str], place: int) -> str:
         choices = choices or ["nothing"]

@@ -47,7 +47,7 @@ class Kind(StrEnum):
     """body: {reason}"""
     STEP_CANCELED = "step.canceled"
     STEP_REUSED = "step.reused"
-    """A finished step taken over from the run this one was forked from. body: {output, from}"""
+    """A finished step taken over from the run this one was forked from. body: {output, from}; of a map, after its items, {from}"""
 
     ITEMS_STARTED = "items.started"
     """Intents of a map's items. body: {items: [[first, last], …], attempt}"""

@@ -298,7 +298,7 @@ def _step_scheduled(_state: RunState, _step_state: StepState, _event: Event) -> 
 
 
 def _step_reused(_state: RunState, step: StepState, event: Event) -> None:
-    step.output, step.cached = body_of(event).get("output"), True
+    step.output, step.cached = step.items.outputs if step.items is not None else body_of(event)["output"], True
 
 
 _STEP_HANDLERS: dict[Kind, Callable[[RunState, StepState, Event], None]] = {

@@ -60,7 +60,7 @@ def _reused(source: RunState, name: str) -> list[_Draft]:
     if step.status is not StepStatus.SUCCEEDED:
         return []
     if step.items is not None:
-        return _reuse_items(name, step.items, with_failed=True)
+        return [*_reuse_items(name, step.items, with_failed=True), (Kind.STEP_REUSED, name, None, {"from": source.run_id})]
     return [(Kind.STEP_REUSED, name, None, {"output": step.output, "from": source.run_id})]
 
 

@@ -16,8 +16,9 @@ KEPT_RESULTS = 10_000
 KEPT_BYTES = 32 * 2**20
 KEPT_SECONDS = 300.0
 
-FlightKey = tuple[str, int, int | None]
-"""Step key, attempt, index: with the run, what an execution is known by. The epoch is not part of it, so that a new owner joins."""
+FlightKey = tuple[str, int | None]
+"""Step key, index: with the run, what an execution is known by. Neither the epoch nor the attempt is part of it: a new owner,
+who does not know what became of the last attempt, asks for the next one, and joins the one that is still under way."""
 
 
 class Outbox:
@@ -27,6 +28,7 @@ class Outbox:
         self.expected = 0
         """Results that have not been taken yet."""
         self.closed = False
+        """Nobody reads any more."""
         self._ready: deque[tuple[StepResult, int]] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
@@ -50,23 +52,19 @@ class Outbox:
         self.expected -= len(taken)
         return taken
 
-    def close(self) -> list[tuple[StepResult, int]]:
-        """The caller has gone: what it has not taken."""
-        self.closed = True
-        return list(self._ready)
-
 
 class Flight:
     """One attempt of one step or item, from the moment it is accepted to its result."""
 
-    __slots__ = ("batch", "clock", "done", "item", "key", "receivers", "task")
+    __slots__ = ("attempt", "batch", "clock", "done", "item", "key", "receivers", "task")
 
     def __init__(self, batch: Batch, item: Item | None, key: FlightKey) -> None:
         self.batch = batch
         self.item = item
         self.key = key
-        self.receivers: list[tuple[Outbox, int]] = []
-        """Who gets the result, and in which epoch they own the run."""
+        self.attempt = batch.call.attempt if item is None else item.attempt
+        self.receivers: list[tuple[Outbox, int, int]] = []
+        """Who gets the result, in which epoch they own the run, and which attempt they asked for."""
         self.task: asyncio.Task[None] | None = None
         self.clock: Clock | None = None
         self.done = False
@@ -75,11 +73,11 @@ class Flight:
         """The result as the first receiver gets it."""
         call = self.batch.call
         index = None if self.item is None else self.item.index
-        return StepResult(call.run_id, call.epoch, call.step, self.key[1], call.iteration, index, output, error, usage, artifacts)
+        return StepResult(call.run_id, call.epoch, call.step, self.attempt, call.iteration, index, output, error, usage, artifacts)
 
 
 class Kept:
-    """Results nobody was there to take, for an owner that asks again: bounded in number, bytes and time."""
+    """The last results, for an owner that asks again: bounded in number, bytes and time."""
 
     def __init__(self) -> None:
         self._results: OrderedDict[tuple[str, FlightKey], tuple[StepResult, int, float]] = OrderedDict()
@@ -95,13 +93,16 @@ class Kept:
         while self._results and (len(self._results) > KEPT_RESULTS or self._size > KEPT_BYTES or self._oldest_expires() < time.monotonic()):
             self._drop(next(iter(self._results)))
 
-    def take(self, run_id: str, key: FlightKey, epoch: int) -> tuple[StepResult, int] | None:
-        """The result and its size, as one of `epoch`; None when there is none or it is too old."""
+    def take(self, run_id: str, key: FlightKey, epoch: int, attempt: int) -> tuple[StepResult, int] | None:
+        """What an earlier owner was given, as a result of `epoch` and `attempt`; None when there is none, it is too old, or it failed anyway."""
         found = self._results.get((run_id, key))
         self._drop((run_id, key))
         if found is None or found[2] < time.monotonic():
             return None
-        return replace(found[0], epoch=epoch), found[1]
+        result, size, _ = found
+        if epoch <= result.epoch or result.error is not None:
+            return None
+        return replace(result, epoch=epoch, attempt=attempt), size
 
     def forget(self, run_id: str, step: str | None) -> None:
         """Drop what is kept of a run, or of one of its steps."""

@@ -72,8 +72,8 @@ class StepRunner(Executor):
     async def execute(self, calls: Sequence[StepCall]) -> AsyncGenerator[list[StepResult], None]:
         """Carry out `calls`; yield what has finished, at most 256 results or about 1 MiB at a time.
 
-        What is asked for again while it is in flight is joined. A caller that leaves early stops nothing: what finishes then is
-        kept for five minutes and given to whoever asks for the same attempt.
+        What is asked for again while it is in flight is joined. Results are kept for five minutes: an owner may die with results
+        in its hands that it has not journalled, and the next one, who asks for the same steps again, must not pay for them twice.
         """
         outbox = Outbox()
         lane = Lane([flight for call in calls for flight in self._accept(call, outbox)])
@@ -82,8 +82,7 @@ class StepRunner(Executor):
             while outbox.expected:
                 yield await outbox.take()
         finally:
-            for result, size in outbox.close():
-                self._keep(result, size)
+            outbox.closed = True
 
     async def cancel(self, run_id: str, step: str | None = None) -> None:
         """End what is in flight of this run, or of one step (its id, or the key of one iteration), with the error `canceled`."""
@@ -109,16 +108,16 @@ class StepRunner(Executor):
         batch = Batch(call, self._loaded)
         begin: list[Flight] = []
         for item in (None,) if call.items is None else call.items:
-            key = (call.step_key, call.attempt, None) if item is None else (call.step_key, item.attempt, item.index)
+            key, attempt = ((call.step_key, None), call.attempt) if item is None else ((call.step_key, item.index), item.attempt)
             outbox.expected += 1
             flight = flights.get(key)
             if flight is None:
-                if self._kept and (kept := self._kept.take(call.run_id, key, call.epoch)):
+                if self._kept and (kept := self._kept.take(call.run_id, key, call.epoch, attempt)):
                     outbox.put(*kept)
                     continue
                 flight = flights[key] = Flight(batch, item, key)
                 begin.append(flight)
-            flight.receivers.append((outbox, call.epoch))
+            flight.receivers.append((outbox, call.epoch, attempt))
         if not flights:
             del self._runs[call.run_id]
         return begin
@@ -196,7 +195,7 @@ class StepRunner(Executor):
         if not isinstance(error, AgenticError) and type(error) not in flight.batch.logged:
             flight.batch.logged.add(type(error))
             call = flight.batch.call
-            log.warning("step_raised", run_id=call.run_id, step=call.step_key, index=flight.key[2], attempt=flight.key[1], exc_info=error)
+            log.warning("step_raised", run_id=call.run_id, step=call.step_key, index=flight.key[1], attempt=flight.attempt, exc_info=error)
         found = tidy(failure(error))
         self._finish(flight, flight.result(None, found, {}, ()), 200 + len(str(found)))
 
@@ -208,15 +207,13 @@ class StepRunner(Executor):
         del flights[flight.key]
         if not flights:
             del self._runs[result.run_id]
-        delivered = False
-        for outbox, epoch in flight.receivers:
+        self._keep(result, size)
+        for outbox, epoch, attempt in flight.receivers:
             if not outbox.closed:
-                outbox.put(result if epoch == result.epoch else replace(result, epoch=epoch), size)
-                delivered = True
-        if not delivered:
-            self._keep(result, size)
+                same = (epoch, attempt) == (result.epoch, result.attempt)
+                outbox.put(result if same else replace(result, epoch=epoch, attempt=attempt), size)
 
     def _keep(self, result: StepResult, size: int) -> None:
         if result.error is None or result.error["code"] != "canceled":
             step_key = result.step if result.iteration is None else f"{result.step}#{result.iteration}"
-            self._kept.keep((step_key, result.attempt, result.index), result, size)
+            self._kept.keep((step_key, result.index), result, size)

@@ -1,8 +1,11 @@
 """One platform for all Ray tests: started once, on its own ports and in its own folder, and stopped at the end."""
 
+import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 from actors.cluster import processes
 from actors.lifecycle import Urls, platform_files, start_platform, stop_platform
 from runtime.settings import Settings
+from tests.support.openai_server import OpenAIServer, Output, Received, openai_server
 
 pytestmark = pytest.mark.ray
 
@@ -83,12 +87,38 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def answer(request: Received) -> Output:
+    """What the model of these tests says: something for each field it is asked for."""
+    fields = request.body["tools"][0]["function"]["parameters"]["properties"]
+    said = {"score": 0.5, "key_points": ["a point"], "findings": ["one", "two", "three"]}
+    return Output({name: said.get(name, f"a {name}") for name in fields})
+
+
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def model() -> Iterator[OpenAIServer]:
+    """A model over HTTP that takes a while for each answer, so that there is time to kill who waits for it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    stack = AsyncExitStack()
+    server = asyncio.run_coroutine_threadsafe(stack.enter_async_context(openai_server()), loop).result(10)
+    server.latency, server.default = 1.0, answer
+    yield server
+    asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory, model: OpenAIServer) -> Iterator[Platform]:
     settings = Settings(
         home=tmp_path_factory.mktemp("platform"),
         api_port=free_port(),
-        python_modules=["tests.ray.functions"],
+        python_modules=["tests.ray.functions", "examples"],
+        openai_base_url=model.url,
+        openai_api_key="test",
+        outbound_allow=["127.0.0.1"],
         lease_ms=3000,
         drain_ms=3000,
     )

@@ -20,7 +20,7 @@ async def note(file: str, text: str = "done") -> str:
 async def until(file: str, flag: str) -> int:
     """Leave a line, then wait in flight until `flag` exists. Returns the process that did it."""
     _note(file, os.getpid())
-    while not Path(flag).exists():
+    while not Path(flag).exists():  # noqa: ASYNC110, ASYNC240 - the test is another process, a file is what both can see
         await asyncio.sleep(0.02)
     return os.getpid()
 
@@ -39,3 +39,11 @@ def blocked(file: str) -> None:
 async def double(value: int) -> int:
     """Twice the value."""
     return value * 2
+
+
+async def counted(file: str, value: int) -> int:
+    """Note that this item was executed, and take a moment."""
+    with Path(file).open("a") as found:
+        found.write(f"{value}\n")
+    await asyncio.sleep(0.05)
+    return value

@@ -161,13 +161,17 @@ def test_a_batch_job_starts_each_line_once(platform: Platform, tmp_path) -> None
     file = tmp_path / "lines.jsonl"
     file.write_text("".join(json.dumps({"workflow": "batched", "inputs": {"value": value}, "labels": {"batch": "one"}}) + "\n" for value in range(20)))
     for submission in ("first", "second"):
-        entrypoint = f"python -m actors.batch {file} --json --submission-id numbers"
-        submitted = platform.dashboard.post("/api/jobs/", json={"entrypoint": entrypoint, "submission_id": submission})
-        assert submitted.status_code == 200, submitted.text
-        job = until(lambda: (job := platform.dashboard.get(f"/api/jobs/{submission}").json())["status"] in {"SUCCEEDED", "FAILED"} and job, 45)
-        logs = platform.dashboard.get(f"/api/jobs/{submission}/logs").json()["logs"]
-        assert job["status"] == "SUCCEEDED", logs
-        rows = [json.loads(line) for line in logs.splitlines() if line.startswith("{")]
-        assert [row["status"] for row in rows] == ["succeeded"] * 20
+        assert [row["status"] for row in _batch(platform, submission, f"{file} --json --submission-id numbers")] == ["succeeded"] * 20
     runs = platform.api.get("/v1/runs", params={"workflow": "batched", "label": "batch=one", "page_size": 100}).json()["runs"]
     assert len(runs) == 20
+
+
+def _batch(platform: Platform, submission: str, arguments: str) -> list[dict]:
+    """The lines a batch job writes, once it has succeeded."""
+    body = {"entrypoint": f"python -m actors.batch {arguments}", "submission_id": submission}
+    submitted = platform.dashboard.post("/api/jobs/", json=body)
+    assert submitted.status_code == 200, submitted.text
+    job = until(lambda: (job := platform.dashboard.get(f"/api/jobs/{submission}").json())["status"] in {"SUCCEEDED", "FAILED"} and job, 45)
+    logs = platform.dashboard.get(f"/api/jobs/{submission}/logs").json()["logs"]
+    assert job["status"] == "SUCCEEDED", logs
+    return [json.loads(line) for line in logs.splitlines() if line.startswith("{")]

@@ -18,7 +18,6 @@ from runtime.engine.evolve import evolve, fold
 from runtime.engine.state import RunState
 from runtime.engine.turn import Turn
 from runtime.references import REFERENCE, is_reference, reference
-
 from tests.unit.engine.invariants import check
 
 START = 1_700_000_000_000
@@ -47,8 +46,9 @@ class Letter:
 
 
 def planned(source: str) -> Plan:
-    """The plan of a definition written without its name."""
-    return parse(f"name: tested\n{source}").plan
+    """The plan of a definition written without its name. PY in it stands for a remote step, ONCE for one that makes a single attempt."""
+    text = source.replace("ONCE", "PY, retry: {max_attempts: 1}").replace("PY", "python: {function: 'm:f'}")
+    return parse(f"name: tested\n{text}").plan
 
 
 def failure(code: str = "boom", **more: Any) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class World:
             self.owned = False
         self.wake_at = turn.wake_at
         if self.checked:
-            check(self)
+            check(self, decided=not what["hold"])
         return turn
 
     def _commit(self, turn: Turn) -> None:
@@ -186,7 +186,8 @@ class World:
     def decide(self, step: str, *, approved: bool = True, **more: Any) -> "World":
         """Answer the open question of an approval step."""
         waiting = self.state.steps[step].waiting
-        assert waiting is not None and waiting["for"] == "approval"
+        assert waiting is not None
+        assert waiting["for"] == "approval"
         return self.send("approval", approval_id=waiting["approval_id"], approved=approved, **more)
 
     def child(self, step: str, index: int | None = None) -> str:

@@ -1,12 +1,13 @@
 """What holds after every turn, whatever happened. Written against the journal alone wherever that is possible."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from runtime.definition.model import Goto
 from runtime.definition.plan import PlannedStep
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Event, Kind
 from runtime.engine.state import Items, RunState, StepState
-from runtime.engine.states import STEP_TRANSITIONS
+from runtime.engine.states import STEP_TRANSITIONS, StepStatus
 
 if TYPE_CHECKING:
     from tests.unit.engine.driver import World
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
 BEGINNINGS = frozenset({Kind.STEP_STARTED, Kind.STEP_WAITING, Kind.STEP_ITERATED, Kind.STEP_SUCCEEDED, Kind.STEP_FAILED})
 
 
-def check(world: "World") -> None:
-    """Raises AssertionError."""
+def check(world: "World", *, decided: bool) -> None:
+    """`decided`: the turn did more than record. Raises AssertionError."""
     folded = world.refold()
     assert view(folded, world) == view(world.state, world), "the journal tells the same as the memory"
     assert view(folded, world) == view(world.refold(), world), "folding is deterministic"
     check_numbers(world.journal)
     check_ends(world.journal, world.state)
     check_order(world)
+    if decided:
+        check_hands(world)
 
 
 def view(state: RunState, world: "World") -> dict[str, Any]:
@@ -55,7 +58,7 @@ def _items(items: Items, world: "World") -> dict[str, Any]:
 def check_numbers(journal: list[Event]) -> None:
     """Sequence numbers without gaps; epochs rise by claims alone."""
     assert [event.seq for event in journal] == list(range(1, len(journal) + 1))
-    for before, after in zip(journal, journal[1:], strict=False):
+    for before, after in pairwise(journal):
         assert after.epoch - before.epoch == (after.kind is Kind.RUN_CLAIMED)
 
 
@@ -73,6 +76,24 @@ def check_ends(journal: list[Event], state: RunState) -> None:
         assert set(state.plan.final) <= set(ended_steps), "finally runs to its end however the run ends"
     if ends and ends[0].kind is Kind.RUN_SUCCEEDED:
         assert set(state.plan.main) <= set(ended_steps)
+
+
+def check_hands(world: "World") -> None:
+    """What the state takes for being in flight is in flight; a run that is let go has nothing in flight, one that is kept has something to wait for."""
+    running: set[tuple[str, int | None]] = set()
+    for name in world.state.active:
+        step = world.state.steps[name]
+        if step.status is StepStatus.RUNNING and world.plan.steps[name].remote:
+            running |= {(name, index) for index in step.items.running} if step.items is not None else {(name, None)} if step.attempt else set()
+    assert running == set(world.flights)
+    turn = world.last
+    if turn is None or turn.more or world.state.ended:
+        return
+    if turn.release:
+        assert not running
+        assert world.state.status in ("waiting", "paused", "canceling")
+    else:
+        assert running or turn.wake_at is not None
 
 
 def check_order(world: "World") -> None:

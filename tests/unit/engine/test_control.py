@@ -235,8 +235,14 @@ def test_what_is_about_to_be_stopped_is_not_started_again() -> None:
 
 
 def test_a_crash_in_finally_after_a_failure() -> None:
-    source = f"inputs: {{l: {{}}}}\nsteps: {{a: {{{PY}, retry: {{max_attempts: 1}}}}}}\nfinally: {{z: {{{PY}}}, m: {{{PY}, map: {{over: inputs.l, concurrency: 1}}}}, y: {{set: {{}}, needs: [z]}}}}"
-    run = World(source, {"l": [1, 2]}).go().fail("a").crash().go()
+    source = """
+steps: {a: {ONCE}}
+finally:
+  z: {PY}
+  m: {PY, map: {over: '[1, 2]', concurrency: 1}}
+  y: {set: {}, needs: [z]}
+"""
+    run = World(source).go().fail("a").crash().go()
     assert sorted(run.flights) == [("m", 0), ("z", None)]
     run.finish("m", index=0).crash().go()
     assert sorted(run.flights) == [("m", 1), ("z", None)]

@@ -16,7 +16,15 @@ def made_from(run: World, restart: set[str] | None = None, *, keep_items: bool =
     return World(plan, run.whole(run.state.inputs), reused=events)
 
 
-CHAIN = f"{HEAD}steps: {{a: {{{PY}}}, b: {{{PY}, needs: [a], retry: {{max_attempts: 1}}}}, c: {{{PY}, needs: [b]}}, d: {{{PY}, needs: [a]}}}}\nfinally: {{z: {{{PY}}}}}"
+CHAIN = """
+steps:
+  a: {PY}
+  b: {ONCE, needs: [a]}
+  c: {PY, needs: [b]}
+  d: {PY, needs: [a]}
+finally:
+  z: {PY}
+"""
 
 
 def failed_chain() -> World:
@@ -79,6 +87,7 @@ def test_a_finished_map_is_taken_over_with_its_bearable_failures() -> None:
     fork = made_from(run, {"n"}).go()
     assert fork.state.status == "succeeded"
     assert fork.output("n") == {"o": ["0", None, "2"]}
+    assert fork.state.steps["m"].cached
     assert not fork.commands
 
 
@@ -99,7 +108,7 @@ def test_a_map_over_another_list_than_before_says_so() -> None:
 
 
 def test_items_are_not_kept_when_what_the_map_needs_is_done_again() -> None:
-    source = f"steps: {{a: {{{PY}, retry: {{max_attempts: 1}}, on_error: continue}}, b: {{{PY}}}, m: {{{PY}, map: {{over: '[1, 2]'}}, needs: [a], retry: {{max_attempts: 1}}}}}}"
+    source = "steps: {a: {ONCE, on_error: continue}, b: {PY}, m: {ONCE, map: {over: '[1, 2]'}, needs: [a]}}"
     run = World(source).go().fail("a").finish("m", "x", index=0).fail("m", index=1)
     retry = made_from(run).go()
     assert retry.statuses() == {"a": "running", "b": "running", "m": "pending"}
@@ -107,7 +116,15 @@ def test_items_are_not_kept_when_what_the_map_needs_is_done_again() -> None:
 
 
 def test_what_a_decision_skipped_is_skipped_again() -> None:
-    source = f"steps: {{p: {{switch: [{{when: 'false', then: y}}, {{else: x}}]}}, x: {{set: {{}}}}, y: {{set: {{}}}}, w: {{set: {{}}, when: 'false'}}, j: {{{PY}, needs: [x, y, w], join: any}}, m: {{{PY}, map: {{over: '[1, 2]'}}, needs: [x, y], join: any, retry: {{max_attempts: 1}}}}}}"
+    source = """
+steps:
+  p: {switch: [{when: 'false', then: y}, {else: x}]}
+  x: {set: {}}
+  y: {set: {}}
+  w: {set: {}, when: 'false'}
+  j: {PY, needs: [x, y, w], join: any}
+  m: {ONCE, map: {over: '[1, 2]'}, needs: [x, y], join: any}
+"""
     run = World(source).go().finish("j").finish("m", "x", index=0).fail("m", index=1)
     retry = made_from(run)
     assert retry.statuses() == {"p": "succeeded", "x": "succeeded", "y": "skipped", "w": "skipped", "j": "succeeded", "m": "running"}

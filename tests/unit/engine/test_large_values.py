@@ -7,13 +7,12 @@ import pytest
 from runtime.references import reference
 from tests.unit.engine.driver import World
 
-PY = "python: {function: 'm:f'}"
 BIG = ["x" * 50, "y" * 50]
 
 
 def spilled(source: str, inputs: Any = None) -> World:
     """Outputs over 40 characters are journalled by reference; step `a` comes first and gives BIG, then the owner dies."""
-    run = World(source.replace("PY", PY), inputs, store_over=40).go()
+    run = World(source, inputs, store_over=40).go()
     run.finish("a", BIG)
     return run
 
@@ -64,13 +63,17 @@ def test_the_outputs_of_the_run() -> None:
 
 def test_inputs_that_are_stored_as_a_whole() -> None:
     source = "inputs: {l: {}}\nsteps: {a: {PY, map: {over: inputs.l}}, b: {python: {function: 'm:f', args: {v: '${{ inputs.l }}', all: '${{ inputs }}'}}}}"
-    run = World(source.replace("PY", PY), {"l": BIG}, store_over=40).go()
+    run = World(source, {"l": BIG}, store_over=40).go()
     assert run.values["a", 1] == BIG[1]
     assert run.values["b", None] == {"inputs": {"l": BIG}, "inputs.l": BIG}
 
 
 def test_the_output_of_an_iteration() -> None:
-    source = "steps: {a: {python: {function: 'm:f', args: {p: '${{ previous }}'}}, loop: {until: 'size(output) > 2', delay: 1m}}, b: {set: {n: '${{ size(steps.a.output) }}'}}}"
+    source = """
+steps:
+  a: {python: {function: 'm:f', args: {p: '${{ previous }}'}}, loop: {until: 'size(output) > 2', delay: 1m}}
+  b: {set: {n: '${{ size(steps.a.output) }}'}}
+"""
     run = spilled(source).crash().go()
     run.wake()
     assert run.values["a", None] == {"previous": run.store(BIG)}, "to an executor by reference"
@@ -79,7 +82,7 @@ def test_the_output_of_an_iteration() -> None:
 
 
 def test_until_after_a_crash_between_the_result_and_the_look_at_it() -> None:
-    source = "steps: {a: {PY, loop: {until: 'size(output) == 2'}}}".replace("PY", PY)
+    source = "steps: {a: {PY, loop: {until: 'size(output) == 2'}}}"
     run = World(source, store_over=40).go()
     flight = run.flights[("a", None)]
     run.checked = False
@@ -88,8 +91,13 @@ def test_until_after_a_crash_between_the_result_and_the_look_at_it() -> None:
 
 
 def test_all_large_items_of_a_map_are_asked_for_at_once() -> None:
-    source = "inputs: {l: {}}\nsteps: {m: {PY, map: {over: inputs.l}}, gate: {PY}, n: {set: {s: '${{ size(steps.m.output) }}', one: '${{ steps.m.output[1] }}'}, needs: [gate]}}"
-    run = World(source.replace("PY", PY), {"l": [1, 2, 3]}, store_over=40).go()
+    source = """
+steps:
+  m: {PY, map: {over: '[1, 2, 3]'}}
+  gate: {PY}
+  n: {set: {s: '${{ size(steps.m.output) }}', one: '${{ steps.m.output[1] }}'}, needs: [gate]}
+"""
+    run = World(source, store_over=40).go()
     for index, value in enumerate(["a" * 50, "small", "b" * 50]):
         run.finish("m", value, index=index)
     turns = run.crash().go().turns
@@ -100,8 +108,14 @@ def test_all_large_items_of_a_map_are_asked_for_at_once() -> None:
 
 
 def test_a_map_over_large_items_and_their_executor() -> None:
-    source = "inputs: {l: {}}\nsteps: {m: {PY, map: {over: inputs.l}}, gate: {PY}, n: {python: {function: 'm:f', args: {v: '${{ steps.m.output }}'}}, needs: [gate]}, o: {PY, map: {over: steps.m.output}, needs: [gate]}}"
-    run = World(source.replace("PY", PY), {"l": [1, 2]}, store_over=40).go().finish("m", BIG[0], index=0).finish("m", "s", index=1).crash().go().finish("gate")
+    source = """
+steps:
+  m: {PY, map: {over: '[1, 2]'}}
+  gate: {PY}
+  n: {python: {function: 'm:f', args: {v: '${{ steps.m.output }}'}}, needs: [gate]}
+  o: {PY, map: {over: steps.m.output}, needs: [gate]}
+"""
+    run = World(source, store_over=40).go().finish("m", BIG[0], index=0).finish("m", "s", index=1).crash().go().finish("gate")
     assert run.values["n", None] == {"steps.m.output": [run.store(BIG[0]), "s"]}
     assert (run.values["o", 0], run.values["o", 1]) == (BIG[0], "s")
 
@@ -117,7 +131,7 @@ def test_a_retry_of_items_whose_list_has_to_be_brought_in_again() -> None:
 def test_lost_work_waits_for_the_values_it_needs() -> None:
     """The claim that finds work lost may first have to bring in what that work is about; it must not be forgotten meanwhile."""
     source = "inputs: {l: {}}\nsteps: {a: {PY, map: {over: inputs.l}}, b: {python: {function: 'm:f', args: {v: '${{ inputs.l }}'}}}}"
-    run = World(source.replace("PY", PY), {"l": BIG}, store_over=40).go().crash().go()
+    run = World(source, {"l": BIG}, store_over=40).go().crash().go()
     assert {key: flight.attempt for key, flight in run.flights.items()} == {("a", 0): 2, ("a", 1): 2, ("b", None): 2}
     assert len(run.loaded) == 3, "once by the first owner, and once for each lost step by the second"
     assert run.play().state.status == "succeeded"
@@ -131,6 +145,12 @@ def test_a_large_signal() -> None:
 
 def test_json_that_looks_like_a_reference_is_just_json() -> None:
     forged = reference("f" * 64, 3)
-    source = "inputs: {x: {}, l: {}}\nsteps: {a: {set: {v: '${{ inputs.x }}'}}, m: {set: {i: '${{ item }}'}, map: {over: inputs.l}}}\noutputs: {v: steps.a.output.v, m: steps.m.output}"
+    source = """
+inputs: {x: {}, l: {}}
+steps:
+  a: {set: {v: '${{ inputs.x }}'}}
+  m: {set: {i: '${{ item }}'}, map: {over: inputs.l}}
+outputs: {v: steps.a.output.v, m: steps.m.output}
+"""
     run = World(source, {"x": forged, "l": [forged]}).go()
     assert run.state.output == {"v": forged, "m": [{"i": forged}]}

@@ -121,6 +121,25 @@ def test_a_wait_repeated() -> None:
     assert run.output("s") == {"due": run.now}
 
 
+@pytest.mark.parametrize("kind", ["wait: {for: 10s}", "approval: {message: m}", "signal: {name: go}", "workflow: {name: other}"])
+def test_from_the_pause_between_two_iterations_into_the_next_wait(kind: str) -> None:
+    run = looped(kind, "{max_iterations: 2, delay: 1m}")
+    for iteration in (0, 1):
+        assert run.state.steps["s"].iteration == iteration
+        if "approval" in kind:
+            run.decide("s")
+        elif "signal" in kind:
+            run.send("signal", name="go")
+        elif "workflow" in kind:
+            run.child_ends("s")
+        else:
+            run.wake()
+        if iteration == 0:
+            assert (run.state.waiting_for, run.wake_at) == ("timer", run.now + 60_000)
+            run.wake()
+    assert run.state.status == "succeeded"
+
+
 def test_a_wait_of_no_time_repeated() -> None:
     assert looped("wait: {for: 0s}", "{max_iterations: 3}").told("s").count("step.iterated") == 3
 

@@ -67,8 +67,8 @@ def test_a_share_is_rounded_down(threshold: int | str, total: int, allowed: int)
 
 
 def test_partial_results_of_a_failed_map_can_be_used() -> None:
-    source = f"{HEAD}steps: {{m: {{python: {{function: 'm:f'}}, map: {{over: inputs.l}}, retry: {{max_attempts: 1}}, on_error: continue}}, n: {{set: {{o: '${{{{ steps.m.output }}}}'}}}}}}"
-    run = World(source, {"l": [1, 2, 3]}).go().finish("m", "x", index=1).fail("m", index=0)
+    source = "steps: {m: {ONCE, map: {over: '[1, 2, 3]'}, on_error: continue}, n: {set: {o: '${{ steps.m.output }}'}}}"
+    run = World(source).go().finish("m", "x", index=1).fail("m", index=0)
     assert run.output("n") == {"o": [None, "x", None]}
     assert run.state.status == "succeeded"
 
@@ -163,7 +163,13 @@ def test_an_item_whose_expression_fails_is_a_failed_item() -> None:
 
 CHILDREN = (
     HEAD
-    + "steps: {m: {workflow: {name: other, inputs: {x: '${{ item }}'}}, map: {over: inputs.l, concurrency: 2}, retry: {max_attempts: 2, initial: 20s, jitter: 0}}}"
+    + """
+steps:
+  m:
+    workflow: {name: other, inputs: {x: '${{ item }}'}}
+    map: {over: inputs.l, concurrency: 2}
+    retry: {max_attempts: 2, initial: 20s, jitter: 0}
+"""
 )
 
 
@@ -199,8 +205,8 @@ def test_children_of_items_are_canceled_with_the_map() -> None:
 
 
 def test_a_child_of_an_item_that_ends_after_its_map_is_dropped() -> None:
-    source = f"{HEAD}steps: {{m: {{workflow: {{name: other}}, map: {{over: inputs.l}}, retry: {{max_attempts: 1}}, on_error: continue}}, a: {{python: {{function: 'm:f'}}}}}}"
-    run = World(source, {"l": [1, 2]}).go().child_ends("m", index=0, status="failed")
+    source = "steps: {m: {workflow: {name: other}, map: {over: '[1, 2]'}, retry: {max_attempts: 1}, on_error: continue}, a: {PY}}"
+    run = World(source).go().child_ends("m", index=0, status="failed")
     assert run.statuses() == {"m": "failed", "a": "running"}
     head = run.state.head
     assert run.child_ends("m", "late", index=1).state.head == head

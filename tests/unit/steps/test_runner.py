@@ -189,13 +189,13 @@ async def test_second_owner_joins_what_is_in_flight(runner, make_call):
     call = make_call(python("wait_for_release"))
     first = asyncio.ensure_future(collect(runner, call))
     await sample_steps.started.wait()
-    second = asyncio.ensure_future(collect(runner, make_call(python("fail"), epoch=2)))
+    second = asyncio.ensure_future(collect(runner, make_call(python("fail"), epoch=2, attempt=2)))
     await asyncio.sleep(0)
     assert runner.in_flight == 1
     sample_steps.release.set()
     [[one], [two]] = await asyncio.gather(first, second)
     assert (one.epoch, one.output) == (1, "released")
-    assert (two.epoch, two.output) == (2, "released")
+    assert (two.epoch, two.attempt, two.output) == (2, 2, "released")
 
 
 async def test_result_nobody_was_there_for_goes_to_the_next_owner(runner, make_call):
@@ -205,9 +205,9 @@ async def test_result_nobody_was_there_for_goes_to_the_next_owner(runner, make_c
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     await results.aclose()
-    assert [result.output for result in await collect(runner, make_call(python("note", value="again"), epoch=2))] == ["paid"]
+    assert [result.output for result in await collect(runner, make_call(python("note", value="again"), epoch=2, attempt=2))] == ["paid"]
     assert sample_steps.seen == ["paid"]
-    # Given once; another attempt is another execution.
+    # Given once; asked for again it is another execution.
     assert [result.output for result in await collect(runner, make_call(python("note", value="again"), attempt=2))] == ["again"]
 
 
@@ -294,11 +294,18 @@ async def test_close_ends_everything(services, make_call):
 async def test_kept_results_are_bounded():
     kept = Kept()
     for index in range(100):
-        kept.keep(("work", 1, index), StepResult("run", 1, "work", 1, None, index), 2**20)
+        kept.keep(("work", index), StepResult("run", 1, "work", 1, None, index), 2**20)
     assert len(kept) == 32
-    assert kept.take("run", ("work", 1, 0), 2) is None
-    assert kept.take("run", ("work", 1, 99), 2)[0].epoch == 2
-    assert kept.take("run", ("work", 1, 99), 2) is None
+    assert kept.take("run", ("work", 0), 2, 2) is None
+    assert kept.take("run", ("work", 99), 2, 2)[0].attempt == 2
+    assert kept.take("run", ("work", 99), 2, 2) is None
+
+
+async def test_a_kept_failure_is_no_answer_to_the_next_attempt():
+    kept = Kept()
+    failed = StepResult("run", 1, "work", 1, error={"code": "exception", "message": "no"})
+    kept.keep(("work", None), failed, 10)
+    assert kept.take("run", ("work", None), 2, 2) is None
 
 
 async def collect(runner, *calls):
