@@ -24,7 +24,7 @@ _LEANING = re.compile(r"(?:That|This|These|Those|It|Its|They|He|She|His|Her|But|
 _LABEL = re.compile(r"^[#*\s-]*(?:title|subject|headline|name)\s*:\s*", re.IGNORECASE)
 _JSON = re.compile(r"(?:^|[\s:=])([\[{])")
 _DECODER = json.JSONDecoder()
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:\.\d+)?")
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -92,8 +92,8 @@ class Digest:
         for place, sentence in enumerate(dict.fromkeys(self.sentences)):
             words = frozenset(map(stem, words_of(sentence)))
             weight = sum(self.stems[word] for word in words) + 6 * len(words & self._topic) + 3 * bool(_NUMBER.search(sentence))
-            weight *= 0.5 if _LEANING.match(sentence) else 1
-            scored.append((-weight / (10 + len(words)) - 0.3 / (1 + place), place, sentence))
+            share = 0.5 if _LEANING.match(sentence) else 1.0
+            scored.append((-share * weight / (10 + len(words)) - 0.3 / (1 + place), place, sentence))
         return [sentence for _, _, sentence in sorted(scored)]
 
     @cached_property

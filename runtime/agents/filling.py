@@ -1,17 +1,17 @@
 """Values for JSON Schemas: whatever the schema, a value that satisfies it and says something about the text."""
 
-import math
 from typing import Any
 
 from runtime.agents.digest import MARK, Digest, shorten
-from runtime.agents.merging import UnsatisfiableError, merge, resolve
-from runtime.agents.patterns import FORMATS, FOUND_FORMATS, matching
-from runtime.agents.speech import PROSE, SCORES, TITLES, Speech, tokens
+from runtime.agents.merging import Resolver, UnsatisfiableError, merge
+from runtime.agents.patterns import matching
+from runtime.agents.scalars import Scalars
+from runtime.agents.speech import PROSE, TITLES, Speech, tokens
 from runtime.definition.schemas import check_value
 
 MAX_DEPTH = 12
 """Below it only what is required is filled in."""
-MAX_VALUES = 20_000
+MAX_VALUES = 2_000
 USUAL_ITEMS = 3
 TRIES = 5
 
@@ -32,8 +32,8 @@ def fill(schema: Any, digest: Digest, *, seed: int = 0, marked: bool = True) -> 
         filling = _Filling(schema, Speech(digest, seed), attempt)
         try:
             value = filling.value(schema, "", None, 0)
-        except UnsatisfiableError as error:
-            problem = problem or str(error)
+        except (UnsatisfiableError, RecursionError, OverflowError) as error:
+            problem = problem or (str(error) if isinstance(error, UnsatisfiableError) else "its nesting or its numbers are beyond measure")
             continue
         if marked:
             with_mark = filling.marked(value)
@@ -50,7 +50,8 @@ class _Filling:
     """One attempt. `variant` turns what can be chosen freely, for when the first choice did not satisfy the whole."""
 
     def __init__(self, root: Any, speech: Speech, variant: int) -> None:
-        self._root, self._speech, self._variant = root, speech, variant
+        self._schemas, self._speech, self._variant = Resolver(root), speech, variant
+        self._scalars = Scalars(speech, variant)
         self._made = 0
         self._free: list[tuple[int, tuple[Any, ...], int | None]] = []
         """Where a mark may stand, and how long the text there may be: the smaller the first number, the better."""
@@ -59,7 +60,7 @@ class _Filling:
         self._made += 1
         if self._made > MAX_VALUES or depth > 4 * MAX_DEPTH:
             raise UnsatisfiableError("the schema asks for too many or too deep values")
-        plain = resolve(schema, self._root)
+        plain = self._schemas.resolve(schema)
         if "const" in plain:
             return plain["const"]
         if "enum" in plain:
@@ -78,7 +79,7 @@ class _Filling:
             case "array":
                 return self._array(schema, name, depth, path)
             case "integer" | "number" as kind:
-                return self._number(schema, name, whole=kind == "integer")
+                return self._scalars.number(schema, name, whole=kind == "integer")
             case "boolean":
                 return self._speech.truth(name) ^ bool(self._variant % 2)
             case "null":
@@ -95,7 +96,7 @@ class _Filling:
 
     def _closed(self, schema: Any) -> Any:
         """A part of the schema that can be checked alone."""
-        definitions = self._root.get("$defs") if isinstance(self._root, dict) else None
+        definitions = self._schemas.root.get("$defs") if isinstance(self._schemas.root, dict) else None
         return {**schema, "$defs": definitions} if definitions and isinstance(schema, dict) else schema
 
     def _branch(self, schema: dict[str, Any], word: str, name: str, place: int | None, depth: int, path: tuple[Any, ...]) -> Any:
@@ -128,53 +129,11 @@ class _Filling:
         del self._free[free:]
         return self.value(merge(merge(base, schema["if"]) if holds else base, extra), name, place, depth + 1, path)
 
-    def _number(self, schema: dict[str, Any], name: str, *, whole: bool) -> int | float:
-        step = schema.get("multipleOf", 1 if whole else None)
-        if whole and step is not None and not float(step).is_integer():
-            step = step * round(1 / step) if step < 1 else step * 10
-        low, high = _bounds(schema, step, graded=bool(tokens(name) & SCORES), whole=whole)
-        wanted = min(high, max(low, self._speech.number(name, low, high)))
-        if step is None:
-            rounded = round(wanted, 2)
-            return rounded if low <= rounded <= high else wanted
-        count = round(wanted / step)
-        while count * step < low:
-            count += 1
-        while count * step > high:
-            count -= 1
-        return int(count * step) if whole else count * step
-
     def _text(self, schema: dict[str, Any], name: str, place: int | None, path: tuple[Any, ...]) -> str:
-        low, high = schema.get("minLength", 0), schema.get("maxLength")
-        if high is not None and high < low:
-            raise UnsatisfiableError("minLength is greater than maxLength")
-        if "pattern" in schema:
-            return self._matching(schema["pattern"], name, place, low, high)
-        if schema.get("format") in FORMATS:
-            return self._formatted(schema["format"])
-        text = self._speech.text(name, place)
-        if name == "" and place is None:
-            text = self._speech.text("summary", None)
-        if self._variant:
-            text = f"{text} {self._variant}"
-        text = text if high is None else shorten(text, high)
-        if len(text) < low:
-            text = (text + " · " + (self._speech.sentence(0) + " ") * (low // 2 + 1))[:low]
-        self._free.append((_mark_rank(name, len(path)), path, high))
+        text, free = self._scalars.text(schema, name, place)
+        if free:
+            self._free.append((_mark_rank(name, len(path)), path, schema.get("maxLength")))
         return text
-
-    def _matching(self, pattern: str, name: str, place: int | None, low: int, high: int | None) -> str:
-        said = self._speech.text(name, place)
-        if not check_value({"type": "string", "pattern": pattern, "minLength": low} | ({} if high is None else {"maxLength": high}), said):
-            return said
-        text = matching(pattern, low)
-        if text is None:
-            raise UnsatisfiableError(f"no text for the pattern {pattern[:100]}")
-        return text
-
-    def _formatted(self, kind: str) -> str:
-        found = FOUND_FORMATS[kind].search(self._speech.all_text) if kind in FOUND_FORMATS else None
-        return found[0] if found and not check_value({"type": "string", "format": kind}, found[0]) else FORMATS[kind]
 
     def _array(self, schema: dict[str, Any], name: str, depth: int, path: tuple[Any, ...]) -> list[Any]:
         low, high = schema.get("minItems", 0), schema.get("maxItems", MAX_VALUES)
@@ -223,7 +182,7 @@ class _Filling:
             for other in others if name in value else ():
                 if other not in value:
                     self._property(schema, value, other, place, depth, path)
-        for number in range(schema.get("minProperties", 0)):
+        for number in range(min(schema.get("minProperties", 0), MAX_VALUES)):
             if len(value) < schema["minProperties"]:
                 self._property(schema, value, self._new_name(schema, value, number), place, depth, path)
         return value
@@ -236,7 +195,7 @@ class _Filling:
                 raise
 
     def _new_name(self, schema: dict[str, Any], value: dict[str, Any], number: int) -> str:
-        rule = resolve(schema.get("propertyNames", True), self._root)
+        rule = self._schemas.resolve(schema.get("propertyNames", True))
         pattern = rule.get("pattern") or next(iter(schema.get("patternProperties", {})), None)
         name = (matching(pattern) or "") if pattern else f"field_{number + 1}"
         if "enum" in rule:
@@ -265,30 +224,10 @@ def _type(schema: dict[str, Any], *, deep: bool, variant: int) -> str:
     return next((kind for kind, words in _IMPLIED if any(word in schema for word in words)), "string")
 
 
-def _bounds(schema: dict[str, Any], step: float | None, *, graded: bool, whole: bool) -> tuple[float, float]:
-    """The smallest and the greatest number allowed. Raises UnsatisfiableError."""
-    grain = step or 1e-6
-    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
-    if (over := schema.get("exclusiveMinimum")) is not None and over >= low:
-        low = over + grain if step is None else (math.floor(over / grain) + 1) * grain
-    if (under := schema.get("exclusiveMaximum")) is not None and under <= high:
-        high = under - grain if step is None else (math.ceil(under / grain) - 1) * grain
-    usual = (1.0 if not whole else 5.0 if low >= 1 else 100.0) if graded else 1e6
-    if low == -math.inf:
-        low = min(0.0, high)
-    if high == math.inf:
-        high = max(usual, low + max(usual, step or 0))
-    if low > high or (step is not None and math.floor(high / step) * step < low):
-        raise UnsatisfiableError("no number lies within its bounds")
-    return low, high
-
-
 def _property_schema(schema: dict[str, Any], name: str) -> Any:
-    import re
-
     found: Any = schema.get("properties", {}).get(name)
     for pattern, part in schema.get("patternProperties", {}).items():
-        if re.search(pattern, name):
+        if not check_value({"pattern": pattern}, name):
             found = part if found is None else merge(found, part)
     return schema.get("additionalProperties", True) if found is None else found
 

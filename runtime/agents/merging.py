@@ -2,31 +2,43 @@
 
 from typing import Any
 
-MAX_REFERENCES = 100
+MAX_STEPS = 5_000
+"""References followed and parts merged while one value is made: a schema of a few lines can unfold into billions."""
+MAX_BRANCHES = 1_000
 
 
 class UnsatisfiableError(ValueError):
     """No value can be made for this schema; the message says why."""
 
 
-def resolve(schema: Any, root: Any) -> dict[str, Any]:
-    """`schema` without `$ref` and `allOf` at its top. Raises UnsatisfiableError."""
-    for _ in range(MAX_REFERENCES):
-        if schema is True:
-            return {}
-        if schema is False:
-            raise UnsatisfiableError("the schema allows nothing here")
-        if "$ref" in schema:
-            rest = {key: value for key, value in schema.items() if key != "$ref"}
-            schema = merge(target(schema["$ref"], root), rest) if rest else target(schema["$ref"], root)
-        elif "allOf" in schema:
-            parts = schema["allOf"]
-            schema = {key: value for key, value in schema.items() if key != "allOf"}
-            for part in parts:
-                schema = merge(schema, resolve(part, root))
-        else:
-            return dict(schema)
-    raise UnsatisfiableError("the schema's references go round in circles")
+class Resolver:
+    """Follows the references of one schema, with a budget."""
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self._left = MAX_STEPS
+
+    def resolve(self, schema: Any) -> dict[str, Any]:
+        """`schema` without `$ref` and `allOf` at its top. Raises UnsatisfiableError."""
+        while True:
+            self._left -= 1
+            if self._left < 0:
+                raise UnsatisfiableError("the schema's references go round in circles, or unfold into too much")
+            if schema is True:
+                return {}
+            if schema is False:
+                raise UnsatisfiableError("the schema allows nothing here")
+            if "$ref" in schema:
+                found = target(schema["$ref"], self.root)
+                rest = {key: value for key, value in schema.items() if key != "$ref"}
+                schema = merge(found, rest) if rest else found
+            elif "allOf" in schema:
+                parts = schema["allOf"]
+                schema = {key: value for key, value in schema.items() if key != "allOf"}
+                for part in parts:
+                    schema = merge(schema, self.resolve(part))
+            else:
+                return dict(schema)
 
 
 def target(reference: str, root: Any) -> Any:
@@ -75,6 +87,8 @@ def _both(key: str, left: Any, right: Any) -> Any:  # noqa: PLR0911 - one line f
     if key == "multipleOf":
         return left * right if isinstance(left, int) and isinstance(right, int) else max(left, right)
     if key in ("anyOf", "oneOf"):
+        if len(left) * len(right) > MAX_BRANCHES:
+            raise UnsatisfiableError(f"the branches of {key} combine to more than {MAX_BRANCHES}")
         return [merge(one, other) for one in left for other in right]
     return right
 

@@ -5,6 +5,8 @@ from re import _constants as op  # type: ignore[attr-defined]  # the standard li
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
+from runtime.definition.schemas import check_value
+
 FORMATS = {
     "date": "2026-01-15",
     "date-time": "2026-01-15T09:00:00Z",
@@ -44,21 +46,26 @@ _CATEGORIES = {
     "CATEGORY_NOT_WORD": "-",
     "CATEGORY_NOT_SPACE": "a",
 }
-MAX_REPEATS = 10_000
+MAX_LENGTH = 100_000
 _UNICODE_CLASS = re.compile(r"\\[pP]\{[^}]*\}|\\[pP][A-Z]")
+
+
+class _TooLongError(ValueError):
+    pass
 
 
 def matching(pattern: str, minimum: int = 0) -> str | None:
     """A short text that contains a match of `pattern` and has `minimum` characters if repetitions allow; None when it cannot be made."""
+    rule = {"type": "string", "pattern": pattern, "minLength": minimum}
     try:
         tree = parser.parse(_UNICODE_CLASS.sub("a", pattern))
-    except (re.error, RecursionError, OverflowError):
+        for extra in (0, minimum):
+            text = _made(tree, extra)
+            # checked by an engine that runs in linear time: Python's own can be kept busy for years
+            if not check_value(rule, text):
+                return text
+    except (re.error, RecursionError, OverflowError, _TooLongError):
         return None
-    compiled = re.compile(_UNICODE_CLASS.sub("a", pattern))
-    for extra in (0, minimum):
-        text = _made(tree, extra)
-        if len(text) >= minimum and compiled.search(text):
-            return text
     return None
 
 
@@ -69,8 +76,11 @@ def _made(tree: Any, extra: int) -> str:
 def _part(code: Any, argument: Any, extra: int) -> str:  # noqa: PLR0911 - one line for each kind of node
     if code in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
         low, high, inner = argument
-        times: int = min(low + extra, high if isinstance(high, int) else low + extra, MAX_REPEATS)
-        return _made(inner, 0) * times
+        times: int = min(low + extra, high if isinstance(high, int) else low + extra)
+        once = _made(inner, 0)
+        if len(once) * times > MAX_LENGTH:
+            raise _TooLongError
+        return once * times
     if code is op.SUBPATTERN:
         return _made(argument[3], extra)
     if code is op.BRANCH:

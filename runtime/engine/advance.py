@@ -6,7 +6,7 @@ from functools import partial
 from runtime.engine import react
 from runtime.engine.begin import begin
 from runtime.engine.decide import decide, stopping
-from runtime.engine.finish import guarded, unknown
+from runtime.engine.finish import cancel, guarded, unknown
 from runtime.engine.items import Outcome, restart
 from runtime.engine.react import Letter
 from runtime.engine.state import RunState
@@ -54,11 +54,13 @@ def _recover(turn: Turn) -> None:
 
 
 def _restart(turn: Turn, name: str) -> None:
-    """Start one lost step again, unless it is about to be stopped anyway. Raises Unloaded."""
+    """Start one lost step again, unless its run is being wound up. Raises Unloaded."""
     planned, step = turn.step(name)
-    if step.status is not StepStatus.RUNNING or not planned.remote or (stopping(turn.state) and not planned.final):
+    if step.status is not StepStatus.RUNNING or not planned.remote:
         return
-    if step.items is not None:
+    if stopping(turn.state) and not planned.final:
+        cancel(turn, name)
+    elif step.items is not None:
         restart(turn, name, step.items)
     elif step.attempt and planned.on_crash == "retry":
         begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1)

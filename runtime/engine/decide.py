@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.engine.begin import begin, take_signal
 from runtime.engine.events import Kind
-from runtime.engine.finish import close_approval, end_iteration, error, fail, guarded, stop, succeed
+from runtime.engine.finish import cancel, close_approval, end_iteration, error, fail, guarded, succeed
 from runtime.engine.items import feed
 from runtime.engine.react import resolve_approval
 from runtime.engine.scope import Scope, Unloaded
@@ -183,8 +183,7 @@ def _stop_main(turn: Turn) -> None:
     """The run will not succeed any more: end what is going on, start nothing new but `finally`."""
     state = turn.state
     for name in [name for name in state.active if not state.plan.steps[name].final]:
-        stop(turn, name)
-        turn.emit(Kind.STEP_CANCELED, name)
+        cancel(turn, name)
     for name in [name for name in state.frontier if not state.plan.steps[name].final]:
         del state.frontier[name]
 
@@ -247,7 +246,9 @@ def in_flight(state: RunState) -> bool:
 
 def _executing(state: RunState, name: str) -> bool:
     step, planned = state.steps[name], state.plan.steps[name]
-    return step.status is StepStatus.RUNNING and planned.remote and (step.items is None or bool(step.items.running))
+    if step.status is not StepStatus.RUNNING or not planned.remote:
+        return False
+    return step.attempt > 0 if step.items is None else bool(step.items.running)
 
 
 def waiting_for(state: RunState) -> str:

@@ -95,6 +95,12 @@ def fail(turn: Turn, name: str, failure: dict[str, Any]) -> None:
     turn.emit(Kind.STEP_FAILED, name, attempt=turn.step(name)[1].attempt or None, body={"error": failure})
 
 
+def cancel(turn: Turn, name: str) -> None:
+    """The step is given up, because its run is canceled or has failed."""
+    stop(turn, name)
+    turn.emit(Kind.STEP_CANCELED, name)
+
+
 def stop(turn: Turn, name: str) -> None:
     """End what the step has going on: its process, its child runs, its open question."""
     planned, step = turn.step(name)

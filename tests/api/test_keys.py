@@ -134,7 +134,7 @@ async def test_the_local_key_survives_a_new_database(world: World, tmp_path: Pat
     assert (await Callers(world.store.catalog).by_key(key.text)).tenant == "default"
 
 
-@pytest.mark.parametrize("content", ["", "rubbish", make(TICKET).text])
+@pytest.mark.parametrize("content", ["", "rubbish", make(TICKET).text], ids=["empty", "rubbish", "a ticket"])
 async def test_a_useless_key_file_is_replaced(world: World, tmp_path: Path, content: str) -> None:
     (tmp_path / "api-key").write_text(content)
     text = await ensure_local_key(world.store.catalog, tmp_path)

@@ -12,7 +12,7 @@ from psutil import Process
 from tests.ray.conftest import Platform, lines, until
 from tests.support.openai_server import OpenAIServer
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 HERE = "tests.ray.functions"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "research_brief" / "workflow.yaml"
 KILLS = 3

@@ -1,6 +1,7 @@
 """One history for both databases; nothing is served on a schema that is half there or unknown."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -18,14 +19,20 @@ from runtime.store.tables import metadata
 
 
 @pytest_asyncio.fixture
-async def empty_url(database_url: str, tmp_path: object) -> str:
-    """A database without any table."""
+async def empty_url(database_url: str, tmp_path: object) -> AsyncIterator[str]:
+    """A database without any table; it is empty again afterwards, for the tests that share it."""
     if database_url.startswith("sqlite"):
-        return f"sqlite:///{tmp_path}/empty.db"
-    connection = await asyncpg.connect(database_url)
+        yield f"sqlite:///{tmp_path}/empty.db"
+        return
+    await _empty(database_url)
+    yield database_url
+    await _empty(database_url)
+
+
+async def _empty(url: str) -> None:
+    connection = await asyncpg.connect(url)
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
-    return database_url
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -213,3 +213,40 @@ def test_patterns(pattern):
 
 def test_an_unusual_pattern_is_given_up():
     assert matching("(?<=a)(?!b)(") is None
+
+
+def laughs(depth: int) -> dict[str, Any]:
+    doubled = {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}, {"$ref": f"#/$defs/d{level + 1}"}]} for level in range(depth)}
+    return {"$ref": "#/$defs/d0", "$defs": {**doubled, f"d{depth}": {"type": "string"}}}
+
+
+HOSTILE = [
+    {"type": "string", "minLength": 10**9},
+    {"type": "array", "minItems": 10**9},
+    {"type": "array", "minItems": 100_000, "uniqueItems": True, "items": {"type": "string"}},
+    {"type": "object", "minProperties": 10**9},
+    {"type": "string", "pattern": "^((a{1000}){1000}){1000}$"},
+    {"type": "string", "pattern": "^(a+)+[^\\w\\W]$", "minLength": 40},
+    {"type": "number", "minimum": 1e308, "multipleOf": 1e-300},
+    {"type": "number", "minimum": 1e17, "maximum": 1e17, "multipleOf": 0.3},
+    {"allOf": [{"$ref": "#"}]},
+    {"allOf": [{"anyOf": [{"minLength": number + part} for number in range(40)]} for part in range(5)]},
+    laughs(40),
+]
+
+
+@pytest.mark.parametrize("schema", HOSTILE, ids=lambda schema: str(schema)[:60])
+def test_a_schema_cannot_keep_the_process_busy(schema):
+    with pytest.raises(UnsatisfiableError):
+        fill(schema, Digest(TEXT))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, '{"a": ' * 50_000, "\n" * 200_000, ". " * 100_000, "a" * 200_000, "# " * 100_000, "-" * 200_000, "1" * 200_000, "x\x00y\ud83d"]
+)
+def test_a_text_cannot_keep_the_process_busy(text):
+    digest = Digest(text, topic=text)
+    assert isinstance(digest.title, str)
+    assert 0 <= digest.relevance() <= 1
+    digest.labelled("a_b")
+    digest.summary(3)

@@ -110,6 +110,7 @@ class World:
     def go(self, results: Sequence[Result] = (), messages: Sequence[Letter] = (), *, hold: bool = False, once: bool = False) -> "World":
         """Turns, until nothing more follows at this moment; one only with `once`. Claims the run first when nobody owns it."""
         recover = not self.owned and not self.state.ended
+        self._land(results)
         if recover:
             claim = Event(self.state.head + 1, self.state.epoch + 1, Kind.RUN_CLAIMED, self.now, body={"owner": "somebody"})
             evolve(self.state, claim)
@@ -161,6 +162,14 @@ class World:
             case CancelChild():
                 assert command.child in self.children, "only a child that was started is canceled"
 
+    def _land(self, results: Sequence[Result]) -> None:
+        """What has a result is no longer in flight; the result may come again."""
+        for result in results:
+            flight = self.flights.get((result.step, result.index))
+            if flight is not None and (flight.attempt, flight.iteration) == (result.attempt, result.iteration):
+                del self.flights[result.step, result.index]
+                self.stale.append(result)
+
     def _fly(self, result: Result, value: Any) -> None:
         key = (result.step, result.index)
         if key in self.flights:
@@ -169,9 +178,7 @@ class World:
 
     def finish(self, step: str, output: Any = None, *, index: int | None = None, error: dict[str, Any] | None = None) -> "World":
         """The attempt in flight ends."""
-        result = replace(self.flights.pop((step, index)), output=output, error=error)
-        self.stale.append(result)
-        return self.go(results=[result])
+        return self.go(results=[replace(self.flights[step, index], output=output, error=error)])
 
     def fail(self, step: str, code: str = "boom", *, index: int | None = None, **more: Any) -> "World":
         return self.finish(step, index=index, error=failure(code, **more))
@@ -229,9 +236,7 @@ class World:
             if self.state.ended:
                 break
             if self.flights:
-                results = [self._worked(key, work) for key in list(self.flights)]
-                self.flights.clear()
-                self.go(results=results)
+                self.go(results=[self._worked(key, work) for key in self.flights])
             elif self.wake_at is not None:
                 self.wake()
             else:

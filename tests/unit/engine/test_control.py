@@ -126,6 +126,12 @@ def test_a_run_paused_before_it_began_begins_when_it_is_resumed() -> None:
     assert run.finish("a").state.status == "succeeded"
 
 
+def test_a_loop_paused_between_two_iterations_has_nothing_in_flight() -> None:
+    run = World("steps: {a: {PY, loop: {max_iterations: 2}}}").go().send("pause").finish("a", 1)
+    assert (run.state.status, run.owned, run.flights) == ("paused", False, {})
+    assert run.send("resume").finish("a", 2).output("a") == 2
+
+
 def test_pausing_twice_and_resuming_what_is_not_paused() -> None:
     run = World(f"steps: {{a: {{{PY}}}}}").go().send("resume").send("pause").send("pause")
     assert len(run.events(Kind.RUN_PAUSED)) == 1
@@ -263,6 +269,14 @@ def test_a_crash_of_a_paused_run_finishes_what_was_in_flight() -> None:
     assert run.finish("a").statuses()["b"] == "pending"
 
 
+def test_what_a_paused_run_lost_after_it_failed_is_given_up() -> None:
+    """It would be stopped anyway when the run is resumed; until then it must not count as being in flight."""
+    run = World("steps: {a: {PY, on_crash: fail}, b: {PY}}").go().send("pause").crash().go()
+    assert run.statuses() == {"a": "failed", "b": "canceled"}
+    assert (run.state.status, run.owned) == ("paused", False)
+    assert run.send("resume").state.status == "failed"
+
+
 def test_calls_of_an_agent_are_handed_to_the_next_attempt() -> None:
     run = World("steps: {a: {agent: {prompt: hi}}, m: {agent: {prompt: '${{ item }}'}, map: {over: '[1, 2]'}}}").go()
     call, other = {"name": "chat", "n": 1, "result": "x"}, {"name": "chat", "n": 1, "result": "y", "index": 1}
@@ -281,7 +295,6 @@ def test_calls_of_an_agent_are_handed_to_the_next_attempt() -> None:
 
 def test_a_draining_owner_records_and_decides_nothing() -> None:
     run = World(f"steps: {{a: {{{PY}}}, b: {{{PY}, needs: [a]}}}}").go()
-    flight = run.flights.pop(("a", None))
-    run.go(results=[Result("a", flight.attempt, output=1)], messages=[run.letter("signal", name="x")], hold=True)
+    run.go(results=[Result("a", 1, output=1)], messages=[run.letter("signal", name="x")], hold=True)
     assert run.statuses() == {"a": "succeeded", "b": "pending"}
     assert run.crash().go().finish("b").state.status == "succeeded"

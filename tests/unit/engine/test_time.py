@@ -118,7 +118,7 @@ def test_without_timeout_and_deadline_an_attempt_has_all_the_time() -> None:
 
 def test_no_retry_is_planned_beyond_the_deadline() -> None:
     run = a_step(f"{PY}, deadline: 10s, retry: {{initial: 10s, jitter: 0}}").fail("a")
-    assert run.error("a") == "boom"
+    assert (run.statuses()["a"], run.error("a")) == ("failed", "boom")
     run = a_step(f"{PY}, deadline: 11s, retry: {{initial: 10s, jitter: 0}}").fail("a")
     assert run.statuses()["a"] == "retrying"
 
@@ -140,7 +140,7 @@ def test_a_deadline_ends_whatever_a_step_does(options: str) -> None:
 def test_a_deadline_rings_while_a_retry_is_awaited() -> None:
     run = a_step(f"{PY}, deadline: 25s, retry: {{initial: 10s, jitter: 0}}").fail("a").wake()
     run.fail("a", retry_after=0)
-    assert run.error("a") == "boom", "the next retry would be due at 30 s"
+    assert (run.statuses()["a"], run.error("a")) == ("failed", "boom"), "the next retry would be due at 30 s"
 
 
 def test_the_deadline_of_the_run_winds_it_up() -> None:

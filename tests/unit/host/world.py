@@ -104,7 +104,7 @@ class World:
     async def until(self, run_id: str, condition: Callable[[RunRow], bool]) -> RunRow:
         """Wait until the run's row fulfils the condition."""
         async with asyncio.timeout(20):
-            while not condition(row := await self.row(run_id)):
+            while not condition(row := await self.row(run_id)):  # noqa: ASYNC110 - the condition is in the database
                 await asyncio.sleep(0.01)
         return row
 
