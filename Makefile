@@ -45,6 +45,7 @@ types: $(DEV_STAMP) ## mypy, strict
 
 fuzz: $(DEV_STAMP) ## A long run of schemathesis over the HTTP API
 	@$(BIN)/python -m tests.api.fuzz
+	@$(BIN)/python -m pytest tests/unit/engine/test_random.py --hypothesis-profile=long --timeout=0 -q
 
 bench: $(DEV_STAMP) ## Measure the workloads W1-W8: budget, measured, verdict
 	@$(BIN)/python -m bench

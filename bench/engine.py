@@ -13,7 +13,7 @@ from typing import Any
 from bench.machine import Meter
 from bench.workloads import WORKLOADS, Client, Workload
 
-REPEATS = 3
+REPEATS = int(os.environ.get("BENCH_REPEATS", "3"))
 
 
 class EngineClient:
