@@ -28,6 +28,7 @@ class AgentActor:
         self._runner = StepRunner(StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call))
         self._busy = Busy()
         self._pulse = Pulse(self._report, lambda _: None, self._metrics)
+        settle_memory()
         self._pulse.start()
         self._closed = asyncio.Event()
         self._watchdog = asyncio.create_task(end_with_raylet())

@@ -11,7 +11,7 @@ from actors.directory import Directory, Pulse, Report
 from actors.executor import RayExecutor
 from actors.fleet import Fleet
 from actors.names import DEDICATED, WORKFLOW, unlisted
-from actors.process import Busy, end, end_with_raylet, set_up_logs, settings
+from actors.process import Busy, end, end_with_raylet, set_up_logs, settings, settle_memory
 from actors.runner import RayRunner
 from runtime.artifacts.open import open_artifacts
 from runtime.host import Host
@@ -47,6 +47,7 @@ class WorkflowActor:
         await self._pulse.once()
         await self._host.start()
         self._pulse.start()
+        settle_memory()
         self._draining = False
         self._watchdogs = [asyncio.create_task(end_with_raylet()), asyncio.create_task(self._end_with_lease())]
 

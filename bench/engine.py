@@ -26,7 +26,7 @@ class EngineClient:
         from runtime.gateway.starts import StartRequest
 
         started = await self._gateway.start("default", StartRequest(workflow, dict(inputs), mode="live"))
-        row = await self._gateway.wait("default", started.run.run_id, 120)
+        row = await self._gateway.wait("default", started.run.run_id, 120, known=started.run)
         if row.status != "succeeded":
             raise RuntimeError(f"{workflow} ended {row.status}: {row.error}")
         return row.result

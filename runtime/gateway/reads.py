@@ -37,10 +37,10 @@ class Reads(Base):
         """A page of runs, newest first. The query's tenant is always the caller's."""
         return await self.journal.runs(replace(query, tenant=tenant))
 
-    async def wait(self, tenant: str, run_id: str, timeout: float) -> RunRow:
-        """The run's row as soon as it has ended, or as it is after `timeout` seconds. Raises NotFound."""
+    async def wait(self, tenant: str, run_id: str, timeout: float, *, known: RunRow | None = None) -> RunRow:
+        """The run's row as soon as it has ended, or as it is after `timeout` seconds; `known` is what the caller has just seen. Raises NotFound."""
         deadline = self.clock.monotonic() + timeout
-        row = await self.run(tenant, run_id)
+        row = await self.run(tenant, run_id) if known is None else known
         pauses = Pauses(self.clock, longest=LONGEST_DELAY / 4)
         while not row.status.ended and (left := deadline - self.clock.monotonic()) > 0:
             async with pauses.at_least(left):

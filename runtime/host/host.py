@@ -86,6 +86,7 @@ class Host:
             room=self._room,
             adopt=self._adopt,
             first=self._first,
+            opened=self._opened,
             keeps=self._slots.__contains__,
             shared=notify is not None and dedicated_to is None,
             dedicated_to=dedicated_to,
@@ -204,7 +205,7 @@ class Host:
         if plan is None or claim.events is None or claim.row.status is not RunStatus.QUEUED or self._draining:
             return None
         try:
-            slot = Slot(claim.row, fold(plan, claim.events, run_id=claim.row.run_id))
+            slot = Slot(claim.row, fold(plan, claim.events, run_id=claim.row.run_id), again=False)
             turn = self._turns.open(slot, self._clock.now())
         except Exception:  # noqa: BLE001 - the ordinary way meets it again, and knows what to do
             return None
@@ -213,16 +214,22 @@ class Host:
         self._opening[claim.row.run_id] = (slot, turn[1])
         return turn[0]
 
+    def _opened(self, claim: Claim) -> bool:
+        """Go on with a run whose first turn was committed with its claim. False: it has to be adopted the ordinary way."""
+        opening = self._opening.pop(claim.row.run_id, None)
+        if claim.opened is not AppendOutcome.COMMITTED or opening is None or self._closed.is_set():
+            return False
+        slot, work = opening
+        self._slots[slot.run_id] = slot
+        self._turns.opened(slot, work)
+        self._committed(slot, work)
+        if slot.again and slot.run_id in self._slots:
+            self._wake(slot)
+        return True
+
     async def _adopt(self, claim: Claim, mail: Sequence[Message]) -> None:
         """Begin to own a claimed run: fold its journal and take its first turn. Raises StoreUnavailable."""
         run_id = claim.row.run_id
-        opening = self._opening.pop(run_id, None)
-        if claim.opened is AppendOutcome.COMMITTED and opening is not None and not self._closed.is_set():
-            slot, work = opening
-            self._slots[run_id] = slot
-            self._turns.opened(slot, work)
-            await self._committed(slot, work)
-            return
         try:
             plan = await self._plan(claim.row)
             events = claim.events if claim.events is not None else await self._events(run_id)
@@ -292,12 +299,12 @@ class Host:
             self._forget(slot)
             await self._intake.reload(slot.row)
         else:
-            await self._committed(slot, work)
+            await self._turns.cancel_children(work)
+            self._committed(slot, work)
 
-    async def _committed(self, slot: Slot, work: Work) -> None:
+    def _committed(self, slot: Slot, work: Work) -> None:
         state = slot.state
         self._watchers.moved(slot.run_id, state.head)
-        await self._turns.cancel_children(work)
         if state.ended and state.ended_at is not None:
             seconds = (state.ended_at - (state.started_at or state.created_at)) / 1000
             self._metrics.run_ended(slot.row.workflow, state.status.value, state.mode, seconds)

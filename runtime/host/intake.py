@@ -36,6 +36,7 @@ class Intake:
         room: Callable[[], int],
         adopt: Callable[[Claim, Sequence[Message]], Awaitable[None]],
         first: Callable[[Claim], Append | None],
+        opened: Callable[[Claim], bool],
         keeps: Callable[[str], bool],
         shared: bool,
         dedicated_to: str | None,
@@ -46,6 +47,7 @@ class Intake:
         self._room = room
         self._adopt = adopt
         self._first = first
+        self._opened = opened
         self._keeps = keeps
         self._shared = shared
         self._dedicated_to = dedicated_to
@@ -127,8 +129,9 @@ class Intake:
             now=self._clock.now(),
             first=self._first,
         )
-        mail = await self._mail(claims)
-        for claim in claims:
+        rest = [claim for claim in claims if not self._opened(claim)]
+        mail = await self._mail(rest)
+        for claim in rest:
             task = asyncio.get_running_loop().create_task(self._bring(claim, mail.get(claim.row.run_id, [])))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -1,7 +1,8 @@
 """Who lives: this host's heartbeat, and its judgement of the others.
 
 An owner is dead when this process has itself seen the same beat for a whole lease on its own monotonic clock. No wall clock
-takes part, so clocks that jump change nothing; being wrong costs a take-over and never a double write (docs/architecture.md: epochs and heads fence late writers).
+takes part, so clocks that jump change nothing; being wrong costs a take-over and never a double write: epochs and heads
+fence late writers (docs/architecture.md).
 """
 
 from collections.abc import Iterable

@@ -12,12 +12,15 @@ class Watchers:
 
     async def wait(self, run_id: str, after: int, timeout: float) -> None:
         """Return when the run's head has passed `after`, when it was let go, or after `timeout` seconds."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         entry = (after, future)
         self._waiting[run_id].add(entry)
+        timer = loop.call_later(timeout, _resolve, future)
         try:
-            await asyncio.wait([future], timeout=timeout)
+            await future
         finally:
+            timer.cancel()
             waiting = self._waiting.get(run_id)
             if waiting is not None:
                 waiting.discard(entry)
@@ -27,11 +30,15 @@ class Watchers:
     def moved(self, run_id: str, head: int) -> None:
         """The run's journal now reaches `head`."""
         for after, future in self._waiting.get(run_id, ()):
-            if head > after and not future.done():
-                future.set_result(None)
+            if head > after:
+                _resolve(future)
 
     def gone(self, run_id: str) -> None:
         """This host no longer owns the run."""
         for _, future in self._waiting.get(run_id, ()):
-            if not future.done():
-                future.set_result(None)
+            _resolve(future)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, from_json, to_jsonable_python
 
 from runtime.artifacts.protocol import ArtifactStore
-from runtime.references import holds_reference
 from runtime.errors import AgenticError, LimitExceeded, StepFailed, StoreUnavailable
+from runtime.references import holds_reference
 from runtime.values import INLINE_LIMIT, reference
 
 MAX_MESSAGE = 4096

@@ -16,6 +16,7 @@ from sqlalchemy.pool import QueuePool
 
 from runtime.errors import StoreUnavailable
 from runtime.store.database import Database
+from runtime.store.lanes import Lanes
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class SqliteDatabase(Database):
         self.writer = _engine(self.path, "BEGIN IMMEDIATE", "journal_mode=WAL", synchronous, size=1)
         self.reader = _engine(self.path, None, "query_only=ON", synchronous, size=_READERS)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._reads = Lanes(_READERS, "store-reader")
         self._released = 0.0
 
     @contextmanager
@@ -67,7 +68,7 @@ class SqliteDatabase(Database):
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, function)
 
     async def run_reader(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._read_threads, function)
+        return await self._reads.run(function)
 
     def is_durable(self, connection: Connection) -> bool:
         return bool(connection.exec_driver_sql("PRAGMA synchronous").scalar_one() >= 2)  # FULL
@@ -82,7 +83,7 @@ class SqliteDatabase(Database):
         await self.run_writer(self.writer.dispose)
         await self.run_reader(self.reader.dispose)
         self._write_thread.shutdown()
-        self._read_threads.shutdown()
+        self._reads.close()
         os.close(self._lock)
 
 

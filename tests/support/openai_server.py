@@ -219,9 +219,12 @@ async def _send(send: Any, status: int, body: bytes, content_type: bytes = b"app
 async def openai_server(*, latency: float = 0.0) -> AsyncIterator[OpenAIServer]:
     """A running server on a free port; closed at the end."""
     server = OpenAIServer(latency=latency)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    # asyncio turns Nagle's delay (40 ms an answer) off only on sockets that say they are TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(2048)
     server.port = listener.getsockname()[1]
-    config = uvicorn.Config(server, lifespan="off", log_level="critical", timeout_graceful_shutdown=1, http="h11")
+    config = uvicorn.Config(server, lifespan="off", log_level="critical", timeout_graceful_shutdown=1, timeout_keep_alive=60, http="h11")
     running = uvicorn.Server(config)
     running.install_signal_handlers = lambda: None
     task = asyncio.create_task(running.serve(sockets=[listener]))

@@ -78,7 +78,7 @@ async def _accepted(request: Request, service: Gateway, started: Started, **head
     """202 with the run, or 200 when the client prefers to wait and the run ends in time."""
     row, seconds = started.run, wait_seconds(request.headers.getlist("prefer"))
     if seconds:
-        row = await service.wait(row.tenant, row.run_id, seconds)
+        row = await service.wait(row.tenant, row.run_id, seconds, known=row)
         headers["Preference-Applied"] = f"wait={seconds}"
     status = 200 if row.status.ended and seconds else 202
     return json(await detail(service, row, started), status, Location=f"/v1/runs/{row.run_id}", **headers)
