@@ -8,7 +8,7 @@ import ray
 from actors import wire
 from actors.directory import Pulse, Report
 from actors.names import AGENT, unlisted
-from actors.process import Busy, end_with_raylet, set_up_logs, settings
+from actors.process import Busy, end_with_raylet, set_up_logs, settings, settle_memory
 from actors.recorder import Recorder
 from runtime.artifacts.open import open_artifacts
 from runtime.metrics import Metrics

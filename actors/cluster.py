@@ -19,7 +19,7 @@ TERM_SECONDS = 2.0
 """All work was handed over before; this is for Ray to remove its sockets and shared memory."""
 
 
-class PlatformFailed(AgenticError):  # noqa: N818 - named for what happened, as the whole tree of errors is
+class PlatformFailed(AgenticError):
     """The platform could not be started; the message names the log."""
 
     code = "platform_failed"

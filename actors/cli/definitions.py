@@ -15,9 +15,8 @@ Name = Annotated[str, typer.Argument(help="The workflow's name.")]
 
 def validate(file: Annotated[str, typer.Argument(help="A definition in YAML or JSON; - is stdin.")], *, as_json: Json = False) -> None:
     """Check a definition without a server and report every problem as file:line:column: message."""
-    from runtime.definition.validation import parse
-
     from actors.cli.inputs import read_text
+    from runtime.definition.validation import parse
     from runtime.errors import DefinitionInvalid
 
     source = read_text(Path(file))
@@ -103,10 +102,9 @@ def show_workflow(name: Name, *, as_json: Json = False) -> None:
 @workflows.command()
 def publish(file: Annotated[str, typer.Argument(help="A definition in YAML or JSON; - is stdin.")], *, as_json: Json = False) -> None:
     """Make this definition the current version of its workflow."""
-    from runtime.definition.validation import parse
-
     from actors.cli.client import api
     from actors.cli.inputs import read_text
+    from runtime.definition.validation import parse
 
     source = read_text(Path(file))
     name = parse(source).definition.name

@@ -3,7 +3,7 @@
 import re
 
 MANUAL = {
-    "pressure": "A pump that loses pressure usually draws air: tighten the suction coupling, then vent the pump with the screw on top. Replace the seal after 3 years.",
+    "pressure": "A pump that loses pressure usually draws air: tighten the suction coupling, then vent the pump by its top screw. Replace seals after 3 years.",
     "noise": "A humming pump without flow is blocked: switch it off, turn the shaft by hand with a screwdriver, and rinse the filter.",
     "frost": "Below 0 degrees drain the pump and the pipe. Frost damage is not covered by the warranty.",
     "warranty": "The warranty is 5 years on the housing and 2 years on seals. Keep the invoice.",

@@ -1,11 +1,17 @@
 """The `agent` step: a rendered mapping in, an answer out."""
 
+import asyncio
+import gc
+import importlib
+from collections.abc import Callable
 from typing import Any
 
 from runtime.agents.context import AgentContext, AgentOutcome
 from runtime.agents.simulated import run_simulated
 from runtime.errors import StepFailed
 
+_live: list[Callable[..., Any]] = []
+"""The live loop, once it has been imported."""
 _DEFAULTS: dict[str, Any] = {"instructions": "", "model": None, "tools": [], "output": None, "temperature": None, "max_tokens": None}
 _LIMITS: dict[str, Any] = {"turns": 50, "tool_calls": 200, "tokens": None}
 
@@ -14,10 +20,11 @@ async def run_agent(agent: dict[str, Any], *, mode: str, default_model: str | No
     """Let a model work until it has an answer.
 
     `agent` is the rendered mapping (`runtime.definition.model.Agent` as JSON; only `prompt` must be there); `mode` is `live` or `simulated`;
-    `default_model` is the workflow's. Raises StepFailed: `model_missing`, `model_unknown`, `provider_not_configured`, `provider_unauthorized`,
-    `model_not_found`, `model_request_refused`, `context_too_long`, `content_filtered`, `quota_exceeded`, `agent_limit`, `tool_not_found`, `tool_invalid`,
-    `function_not_allowed`, `function_not_found` (never retryable), and `rate_limited`, `provider_unavailable`, `timeout`,
-    `model_output_invalid` (retryable; `retry_after` as the provider asked). A StepFailed raised by a tool goes through as it is.
+    `default_model` is the workflow's. Raises StepFailed. Never retryable: `model_missing`, `model_unknown`, `provider_not_configured`,
+    `provider_unauthorized`, `model_not_found`, `model_request_refused`, `context_too_long`, `content_filtered`, `quota_exceeded`,
+    `agent_limit`, `agent_invalid`, `tool_not_found`, `tool_invalid`, `function_not_allowed`, `function_not_found`, `simulation_impossible`.
+    Retryable, with `retry_after` as the provider asked: `rate_limited`, `provider_unavailable`, `timeout`, `model_output_invalid`.
+    A StepFailed raised by a tool goes through as it is.
     """
     spec = {**_DEFAULTS, **agent, "limits": {**_LIMITS, **(agent.get("limits") or {})}}
     if mode == "simulated":
@@ -25,7 +32,18 @@ async def run_agent(agent: dict[str, Any], *, mode: str, default_model: str | No
     model = spec["model"] or default_model
     if model is None:
         raise StepFailed("model_missing", "name a model: `agent.model` of the step or `defaults.model` of the workflow", retryable=False)
-    # Imported by the first live agent step of the process: pydantic_ai costs 1 s and 60 MB.
-    from runtime.agents.live import run_live
+    if not _live:
+        await warm()
+    outcome: AgentOutcome = await _live[0](spec, model, context)
+    return outcome
 
-    return await run_live(spec, model, context)
+
+async def warm() -> None:
+    """Import what live agents need, away from the event loop: it takes over a second and 60 MB, once per process."""
+    module = await asyncio.to_thread(importlib.import_module, "runtime.agents.live")
+    if _live:
+        return
+    _live.append(module.run_live)
+    # Modules never become garbage; looking through them again and again costs a quarter of the CPU of a model call.
+    gc.collect()
+    gc.freeze()

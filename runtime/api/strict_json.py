@@ -17,7 +17,7 @@ MAX_STRING = 2**20
 MAX_INTEGER = 2**63 - 1
 
 
-class _Flaw(Exception):  # noqa: N818 - never leaves this module
+class _Flaw(Exception):
     """Something that may not be; the path to it is collected while the exception travels up."""
 
     def __init__(self, detail: str) -> None:

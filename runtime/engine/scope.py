@@ -11,7 +11,7 @@ _OUTPUTS = frozenset({"output", "previous"})
 """Local names that hold a step's output, which may be stored."""
 
 
-class Unloaded(Exception):  # noqa: N818 - not an error: it asks the host for values
+class Unloaded(Exception):
     """Values live in the artifact store and have to be brought in first."""
 
     def __init__(self, references: list[dict[str, Any]]) -> None:

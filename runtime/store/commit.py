@@ -19,7 +19,7 @@ _RETRY_DELAY = 0.05
 """Seconds between two questions about an unknown outcome."""
 
 
-class _Unconfirmed(Exception):  # noqa: N818 - not an error of the caller, and never leaves this module
+class _Unconfirmed(Exception):
     """COMMIT was sent and not answered: the batch is on disk, or it is not."""
 
 

@@ -66,12 +66,14 @@ async def warehouse(status: int) -> AsyncIterator[tuple[str, list[dict]]]:
 
 @pytest.mark.parametrize(("status", "road", "calls"), [(201, "express", 1), (409, "backlog", 1), (503, "backlog", 3)])
 async def test_a_real_warehouse(tmp_path: Path, status, road, calls):
-    async with warehouse(status) as (url, asked):
-        async with LocalPlatform(Settings(home=tmp_path, drain_ms=1000, outbound_allow=[url.removeprefix("http://")])) as platform:
-            desk = Desk(platform)
-            run = await desk.start(PATH, mode="live", warehouse=url, order=order(("PUMP", 2, 349.0)))
-            outputs = await desk.outputs(run)
-            backlog, _ = await platform.gateway.step("default", run.run_id, "backlog")
+    async with (
+        warehouse(status) as (url, asked),
+        LocalPlatform(Settings(home=tmp_path, drain_ms=1000, outbound_allow=[url.removeprefix("http://")])) as platform,
+    ):
+        desk = Desk(platform)
+        run = await desk.start(PATH, mode="live", warehouse=url, order=order(("PUMP", 2, 349.0)))
+        outputs = await desk.outputs(run)
+        backlog, _ = await platform.gateway.step("default", run.run_id, "backlog")
     assert outputs["road"] == road
     assert len(asked) == calls
     assert asked[0]["line"].startswith("POST /reservations ")
