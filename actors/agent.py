@@ -10,6 +10,7 @@ from actors.directory import Pulse, Report
 from actors.names import AGENT, unlisted
 from actors.process import Busy, end_with_raylet, set_up_logs, settings, settle_memory
 from actors.recorder import Recorder
+from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
 from runtime.metrics import Metrics
 from runtime.steps.context import StepServices
@@ -28,6 +29,8 @@ class AgentActor:
         self._runner = StepRunner(StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call))
         self._busy = Busy()
         self._pulse = Pulse(self._report, lambda _: None, self._metrics)
+        if wanted.run_mode == "live":
+            await warm()
         settle_memory()
         self._pulse.start()
         self._closed = asyncio.Event()

@@ -12,6 +12,7 @@ from actors.directory import Directory
 from actors.names import SUPERVISOR, forget, handle
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Overloaded, StoreUnavailable
+from runtime.gather import Gather
 from runtime.store.protocol import Journal
 
 log = structlog.get_logger(__name__)
@@ -37,27 +38,25 @@ class RayRunner:
         self._nudges: dict[str, None] = {}
         self._watches: dict[str, list[Watch]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending = Gather(self._flush)
+        self._watching = Gather(self._flush_watches)
 
     def update(self, directory: Directory) -> None:
         """These WorkflowActors are there, with so many runs each."""
         self._loads = dict(directory.workflows)
 
     def nudge(self, run_ids: Sequence[str]) -> None:
-        if not self._nudges and run_ids:
-            asyncio.get_running_loop().call_soon(self._flush)
         self._nudges.update(dict.fromkeys(run_ids))
+        if run_ids:
+            self._sending.soon()
 
     async def watch(self, run_id: str, after: int, timeout: float) -> None:
-        if run_id in self._nudges:
-            self._flush()
-        name = self._known(run_id) or await self._owner(run_id)
+        name = self._known(run_id) or (self._place(run_id) if run_id in self._nudges else None) or await self._owner(run_id)
         if name is None:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = self._watches.setdefault(name, [])
-        if not waiting:
-            asyncio.get_running_loop().call_soon(self._flush_watches, name)
-        waiting.append((run_id, after, timeout, future))
+        self._watches.setdefault(name, []).append((run_id, after, timeout, future))
+        self._watching.soon()
         # A second more than the other side waits: normally it answers, this is for when it cannot.
         await asyncio.wait([future], timeout=timeout + 1)
 
@@ -70,7 +69,7 @@ class RayRunner:
             raise Overloaded("the metrics hub does not answer", retry_after=1) from None
         return text
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
         """Everything nudged since the last tick: one call per actor."""
         wanted, self._nudges = self._nudges, {}
         now, strangers, by_actor = self._clock.now(), [], dict[str, list[str]]()
@@ -86,6 +85,7 @@ class RayRunner:
             self._send(name, run_ids)
         if strangers:
             self._spawn(self._find_and_send(strangers))
+        return len(wanted)
 
     def _place(self, run_id: str) -> str | None:
         """The actor with the fewest runs; None while none is known."""
@@ -129,8 +129,11 @@ class RayRunner:
             self._remember(run_id, name)
         return name
 
-    def _flush_watches(self, name: str) -> None:
-        self._spawn(self._watch_all(name, self._watches.pop(name)))
+    def _flush_watches(self) -> int:
+        wanted, self._watches = self._watches, {}
+        for name, waiting in wanted.items():
+            self._spawn(self._watch_all(name, waiting))
+        return sum(map(len, wanted.values()))
 
     async def _watch_all(self, name: str, waiting: list[Watch]) -> None:
         wanted = [(run_id, after, timeout) for run_id, after, timeout, _ in waiting]

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from runtime.engine.commands import StartItems, StartStep
+from runtime.gather import Gather
 from runtime.host.slot import Slot
 from runtime.steps.protocol import Executor, Item, StepCall, StepResult
 
@@ -45,13 +46,13 @@ class Dispatcher:
         self._executor = executor
         self._receive = receive
         self._waiting: list[StepCall] = []
+        self._gather = Gather(self._flush)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, call: StepCall) -> None:
         """Have the call carried out; its results arrive at `receive`."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.append(call)
+        self._gather.soon()
 
     def stop(self, run_id: str, step: str | None = None) -> None:
         """Stop what is in flight of a run or of one of its steps."""
@@ -64,9 +65,10 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
         calls, self._waiting = self._waiting, []
         self._keep(self._carry(calls))
+        return len(calls)
 
     async def _carry(self, calls: Sequence[StepCall]) -> None:
         try:

@@ -1,6 +1,7 @@
 """Group commit: take everything that waits, one transaction, resolve the futures after COMMIT, take the next.
 
-No timer: batches form by themselves while the previous commit runs, and an idle system commits at once.
+An idle system commits at once. While batches are crowded the writer waits a moment before the next: a transaction costs nearly the
+same for one operation as for thirty, so that a millisecond of patience buys throughput where there is a queue anyway.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ from collections import deque
 from typing import Any, TypeVar
 
 from runtime.errors import Overloaded, StoreUnavailable
+from runtime.gather import CROWD, MOMENT
 from runtime.store.commit import commit
 from runtime.store.database import Database
 from runtime.store.operations import Operation
@@ -29,6 +31,7 @@ class Writer:
         self._bytes = 0
         self._filled = asyncio.Event()
         self._closed = False
+        self._crowded = False
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
@@ -50,7 +53,10 @@ class Writer:
     async def _run(self) -> None:
         while not (self._closed and not self._queue):
             await self._filled.wait()
+            if self._crowded and not self._closed:
+                await asyncio.sleep(MOMENT)
             batch = self._take()
+            self._crowded = len(batch) >= CROWD
             if batch:
                 await self._carry_out(batch)
             if not self._queue and not self._closed:
