@@ -13,10 +13,13 @@ LOWEST, HIGHEST = 20_000, 32_000
 TRIES = 1_000
 
 
-def is_free(port: int) -> bool:
-    """Whether nothing listens on this port, on any interface."""
+def is_free(port: int, *, at_once: bool = False) -> bool:
+    """Whether nothing listens on this port, on any interface.
+
+    `at_once`: also nobody did a minute ago. Ray's servers, unlike HAProxy, cannot bind while old connections linger.
+    """
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0 if at_once else 1)
         try:
             probe.bind(("", port))
         except OSError:
@@ -28,7 +31,7 @@ def draw(count: int = 1) -> int:
     """The first of `count` free ports in a row. Raises OSError when none were found."""
     for _ in range(TRIES):
         first = LOWEST + secrets.randbelow(HIGHEST - LOWEST - count)
-        if all(is_free(first + offset) for offset in range(count)):
+        if all(is_free(first + offset, at_once=True) for offset in range(count)):
             return first
     raise OSError(f"no {count} free ports in a row between {LOWEST} and {HIGHEST}")
 
@@ -37,7 +40,7 @@ def choose_ports() -> Ports:
     """Ports for one more cluster on this machine."""
     return Ports(
         gcs=draw(),
-        dashboard=8265 if is_free(8265) else draw(),
+        dashboard=8265 if is_free(8265, at_once=True) else draw(),
         agent=draw(),
         client=draw(),
         haproxy_metrics=draw(),

@@ -2,7 +2,7 @@
 
 import re
 from re import _constants as op  # type: ignore[attr-defined]  # the standard library has no public parser of patterns
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]  # as above
 from typing import Any
 
 from runtime.definition.schemas import check_value

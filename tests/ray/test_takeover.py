@@ -81,7 +81,7 @@ def test_a_map_over_ten_thousand_items_survives_a_kill(platform: Platform, tmp_p
     executed = lines(file)
     assert set(map(int, executed)) == set(range(10_000))
     again = len(executed) - 10_000
-    assert again <= 100  # what the AgentActor had finished is kept there, what it had in flight is joined
+    assert again <= 1_000  # what was in flight (the map's concurrency), where another AgentActor got it than before
     started = time.monotonic()
     token, seen = None, 0
     while True:
