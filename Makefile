@@ -12,7 +12,7 @@ SUM = $(shell cat $(1) pyproject.toml .ci/bootstrap.lock | sha256sum | cut -c1-1
 RUNTIME_STAMP = $(VENV)/.runtime-$(call SUM,requirements.lock)
 DEV_STAMP = $(VENV)/.dev-$(call SUM,requirements-dev.lock)
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --quiet
-TESTS := tests/unit tests/contract tests/api tests/examples tests/deploy tests/ray
+TESTS := tests/unit tests/contract tests/api tests/examples tests/deploy
 EXAMPLE := examples/research_brief/workflow.yaml
 
 .PHONY: help up down test check lint types fuzz bench chaos e2e lock docs clean
@@ -31,7 +31,8 @@ down: $(RUNTIME_STAMP) ## Drain the platform and stop it
 	@$(BIN)/agentic down
 
 test: $(DEV_STAMP) ## The fast tests: unit, contract, API, examples, Ray (under five minutes on two cores)
-	@$(BIN)/python -m pytest $(TESTS) -q -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest $(TESTS) -q -n 2
+	@$(BIN)/python -m pytest tests/ray -q -s
 
 check: lint types ## Lint, formatting, types and import rules
 

@@ -19,7 +19,12 @@ from actors.lifecycle import Urls, platform_files, start_platform, stop_platform
 from runtime.settings import Settings
 from tests.support.openai_server import OpenAIServer, Output, Received, openai_server
 
-pytestmark = pytest.mark.ray
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first of these tests starts the cluster, which counts against its time."""
+    for item in items:
+        if "/tests/ray/" in item.path.as_posix() and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180))
 
 
 @dataclass
