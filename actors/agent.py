@@ -27,11 +27,11 @@ class AgentActor:
         self._metrics = Metrics()
         self._recorder = Recorder()
         self._runner = StepRunner(StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call))
-        self._busy = Busy()
         self._pulse = Pulse(self._report, lambda _: None, self._metrics)
         if wanted.run_mode == "live":
             await warm()
         settle_memory()
+        self._busy = Busy()  # from here on: what starting costs is no load
         self._pulse.start()
         self._closed = asyncio.Event()
         self._watchdog = asyncio.create_task(end_with_raylet())

@@ -32,7 +32,6 @@ class WorkflowActor:
         self._metrics = Metrics()
         self._fleet = Fleet(wanted.steps_per_agent_actor)
         self._others = RayRunner(self._store.journal)
-        self._busy = Busy()
         self._host = Host(
             owner=new_owner(name),
             store=self._store,
@@ -43,11 +42,13 @@ class WorkflowActor:
             dedicated_to=dedicated_to,
             notify=self._others.nudge,
         )
+        self._busy = Busy()
         self._pulse = Pulse(self._report, self._learn, self._metrics)
         await self._pulse.once()
         await self._host.start()
-        self._pulse.start()
         settle_memory()
+        self._busy = Busy()  # from here on: what starting costs is no load
+        self._pulse.start()
         self._draining = False
         self._watchdogs = [asyncio.create_task(end_with_raylet()), asyncio.create_task(self._end_with_lease())]
 
