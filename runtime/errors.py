@@ -145,12 +145,6 @@ class ArtifactMissing(AgenticError):
     code = "artifact_missing"
 
 
-class LeaseLost(AgenticError):
-    """Another owner has taken this run; the caller must forget it."""
-
-    code = "lease_lost"
-
-
 class ExpressionFailed(AgenticError):
     """An expression could not be evaluated on the values it was given."""
 

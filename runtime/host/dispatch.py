@@ -1,4 +1,4 @@
-"""Commands become step calls, and the calls of one tick go out together: one step alone costs one hop, a thousand cost one too."""
+"""Commands become step calls, and calls that come together go out together: one step alone costs one hop, a thousand cost one too."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
