@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import SecretStr
 
+from runtime import failpoints
 from runtime.settings import Settings
 
 MARK = "AGENTIC_PLATFORM_ID"
@@ -74,7 +75,9 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name not in names and not name.startswith("AGENTIC_") and name not in {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"}
+        if name not in names
+        and (name == failpoints.VARIABLE or not name.startswith("AGENTIC_"))
+        and name not in {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"}
     }
 
 

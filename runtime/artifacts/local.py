@@ -16,6 +16,7 @@ from typing import BinaryIO, TypeVar
 
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import ArtifactMissing, ArtifactStoreFull, PayloadTooLarge, StoreUnavailable
+from runtime.failpoints import reach
 
 CHUNK = 2**18
 """Bytes read or written at a time."""
@@ -142,6 +143,7 @@ class LocalArtifacts(ArtifactStore):
             _sync_folder(path.parent.parent)
         os.replace(file.name, path)
         _sync_folder(path.parent)
+        reach("artifact.after_put")
 
     def _open(self, digest: str) -> tuple[BinaryIO, int]:
         file = self._path(digest).open("rb")

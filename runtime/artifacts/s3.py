@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from runtime.artifacts.local import CHUNK, DIGEST, check_limit
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import ArtifactMissing, StoreUnavailable
+from runtime.failpoints import reach
 
 THREADS = 16
 SPOOL_BYTES = 8 * 2**20
@@ -103,6 +104,7 @@ class S3Artifacts(ArtifactStore):
     def _put(self, digest: str, body: bytes | IO[bytes]) -> None:
         for pause in (0.1, 0.2, 0.4, 0.8, None):
             if self._put_once(digest, body):
+                reach("artifact.after_put")
                 return
             if pause is None:
                 raise StoreUnavailable("another writer keeps storing the same artifact", retry_after=5)

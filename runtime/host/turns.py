@@ -17,6 +17,7 @@ from runtime.engine.events import RUN_ENDS, Event, Kind
 from runtime.engine.evolve import evolve
 from runtime.engine.states import RunStatus
 from runtime.engine.turn import Turn
+from runtime.failpoints import reach, without
 from runtime.host.children import Children, child_message
 from runtime.host.dispatch import Dispatcher, step_call
 from runtime.host.slot import Recorded, Slot
@@ -73,6 +74,7 @@ class Turns:
 
     def open(self, slot: Slot, now: int) -> tuple[Append, Work] | None:
         """The first turn of a fresh run, when it needs nothing but the engine; it can then be written together with the claim."""
+        reach("turn.before", slot.row.workflow)
         work = Work(head=slot.state.head)
         turn = advance(slot.state, now=now, recover=slot.recover, patience_ms=self._patience_ms)
         work.add(turn)
@@ -92,6 +94,7 @@ class Turns:
 
         `draining`: only record what came in, and hand the run over as soon as nothing of it is in flight.
         """
+        reach("turn.before", slot.row.workflow)
         results, messages, calls = slot.take()
         now = self._clock.now()
         work = Work(head=slot.state.head)
@@ -104,6 +107,8 @@ class Turns:
         slot.recover = False
         await self._register_artifacts(results, now)
         events = [await self._small(event) if event.body is not None else event for event in work.events]
+        if without("intent"):
+            self._carry_out(slot, work)
         outcome = await self._journal.append(_append(slot, work, events, now))
         for call in calls:
             call.done.set_result(outcome is AppendOutcome.COMMITTED)
@@ -121,6 +126,7 @@ class Turns:
     async def release(self, slot: Slot, now: int) -> None:
         """Hand a run over although steps of it are in flight: its next owner starts them again, or joins them where they run."""
         state = slot.state
+        reach("drain.release")
         append = Append(slot.run_id, state.epoch, state.head, (), state.status, waiting_for=state.waiting_for, release=True, wake_at=now)
         await self._journal.append(append)
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from runtime.errors import AgenticError, StepFailed
+from runtime.failpoints import ARMED, reach
 from runtime.steps.agent import AgentKind
 from runtime.steps.context import Clock, StepServices, Work
 from runtime.steps.flights import Flight, FlightKey, Kept, Outbox
@@ -170,7 +171,11 @@ class StepRunner(Executor):
         if kind is None:
             raise StepFailed("kind_unknown", f"steps of kind '{work.call.kind}' are not carried out here", retryable=False)
         await flight.batch.prepare()
+        if ARMED:
+            reach("effect.before", work.call.kind)
         outcome = await kind.run(flight.batch.render(flight.item), work)
+        if ARMED:
+            reach("effect.after", work.call.kind)
         output, size = await plain(outcome.output, self._services.artifacts, self._services.settings.max_output_bytes)
         return output, size, outcome.usage
 

@@ -6,12 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from runtime import failpoints
 from runtime.errors import AgenticError
 from runtime.store.claims import take_runs
 from runtime.store.database import Database
 from runtime.store.faults import DATABASE_ERRORS, blame, is_spoiled, is_worth_repeating, unavailable
 from runtime.store.operations import Beat, Deliver, Operation, SubmitRuns, TakeRuns, Work, WriteTurn
 from runtime.store.owners import beat_owners
+from runtime.store.points import pass_points
 from runtime.store.submits import submit_runs
 from runtime.store.turns import change_runs, open_runs
 
@@ -68,11 +70,15 @@ def _attempt(database: Database, batch: Sequence[Operation[Any]]) -> None:
         transaction = connection.begin()
         try:
             execute(connection, batch)
+            if failpoints.ARMED:
+                pass_points(batch, "before_commit")
         except DATABASE_ERRORS:
             connection.invalidate()
             raise
         try:
             transaction.commit()
+            if failpoints.ARMED:
+                pass_points(batch, "after_commit")
         except Exception as error:
             connection.invalidate()
             raise _Unconfirmed from error

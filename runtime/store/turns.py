@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from runtime.engine.states import RunStatus
+from runtime.failpoints import ARMED, without
 from runtime.store.columns import any_of
 from runtime.store.held import Held, hold, write_back
 from runtime.store.mail import Post, open_post
 from runtime.store.operations import Deliver, Row, TakeRuns, WriteTurn
-from runtime.store.protocol import AppendOutcome, Claim
+from runtime.store.protocol import Append, AppendOutcome, Claim
 from runtime.store.settle import Decisions, approval_row, load_decisions
 from runtime.store.submits import existing, insert_runs
 from runtime.store.tables import approvals, events, inbox
@@ -76,9 +77,9 @@ def _opened(claim: Claim, turn: WriteTurn | None) -> Claim:
 
 def _take_turn(changes: Changes, turn: WriteTurn) -> AppendOutcome:
     append, run = turn.append, changes.held.get(turn.append.run_id)
-    if run is None or run.epoch != append.epoch or run.head != append.head or run.ended or run.owner is None:
+    if run is None or _fenced(run, append):
         return _refused(changes, turn, run)
-    if run.cancel_requested_at is not None and append.status.ended and append.status is not RunStatus.CANCELED:
+    if run.cancel_requested_at is not None and append.status.ended and append.status is not RunStatus.CANCELED and not without("cancel"):
         return AppendOutcome.CANCEL_FIRST
     if not append.status.ended and changes.decisions.contradicts(append):
         return AppendOutcome.CANCEL_FIRST
@@ -90,6 +91,14 @@ def _take_turn(changes: Changes, turn: WriteTurn) -> AppendOutcome:
         if not changes.decisions.settle(approval):
             changes.approvals.append(approval_row(approval))
     return AppendOutcome.COMMITTED
+
+
+def _fenced(run: Held, append: Append) -> bool:
+    """Whether the run is no longer the caller's, or has ended. Epoch and head each alone would do; both stay."""
+    if not ARMED:
+        return run.epoch != append.epoch or run.head != append.head or run.ended or run.owner is None
+    stale = (run.epoch != append.epoch and not without("epoch")) or (run.head != append.head and not without("head"))
+    return stale or ((run.ended or run.owner is None) and not without("terminal"))
 
 
 def _change(run: Held, turn: WriteTurn) -> None:

@@ -9,10 +9,12 @@ from collections import deque
 from typing import Any, TypeVar
 
 from runtime.errors import Overloaded, StoreUnavailable
+from runtime.failpoints import ARMED, without
 from runtime.gather import CROWD, MOMENT
 from runtime.store.commit import commit
 from runtime.store.database import Database
 from runtime.store.operations import Operation
+from runtime.store.points import acknowledge_early
 
 R = TypeVar("R")
 
@@ -73,6 +75,8 @@ class Writer:
         return batch
 
     async def _carry_out(self, batch: list[Operation[Any]]) -> None:
+        if ARMED and without("acknowledge"):
+            acknowledge_early(batch)
         try:
             await self._database.run_writer(lambda: commit(self._database, batch))
         except Exception as error:  # noqa: BLE001 - the writer must outlive anything; the callers get the error

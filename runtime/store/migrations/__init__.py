@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Select, inspect, select
+from sqlalchemy import Connection, Select, event, inspect, select
 from sqlalchemy.sql import column, table
 
+from runtime import failpoints
 from runtime.errors import SchemaMismatch
 from runtime.store.connect import connect
 from runtime.store.database import Database
@@ -86,4 +87,6 @@ def _apply(connection: Connection) -> None:
     if found is not None and found not in known:
         raise SchemaMismatch(f"the database's schema is at revision {found}, which this version does not know: a newer version made it")
     config.attributes["connection"] = connection
+    if failpoints.ARMED:
+        event.listen(connection, "before_cursor_execute", lambda *_: failpoints.reach("migrate.each"))
     command.upgrade(config, HEAD)
