@@ -1,7 +1,7 @@
 """AgentActor: an async Ray actor that carries hundreds of I/O-bound steps out at once."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import ray
 
@@ -14,6 +14,7 @@ from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
 from runtime.metrics import Metrics
 from runtime.steps.context import StepServices
+from runtime.steps.flights import FlightKey
 from runtime.steps.runner import StepRunner
 
 
@@ -48,6 +49,11 @@ class AgentActor:
         self._recorder.belongs(calls, owner)
         async for batch in self._runner.execute(calls):
             yield wire.encode(batch)
+
+    @unlisted
+    async def holding(self, wanted: Sequence[tuple[str, FlightKey]]) -> list[bool]:
+        """Which of these (run, key) are under way here or have just finished: a new owner looks for what the one before had in flight."""
+        return [self._runner.holds(run_id, key) for run_id, key in wanted]
 
     @unlisted
     async def cancel(self, run_id: str, step: str | None) -> None:

@@ -6,13 +6,14 @@ with fire-and-forget submits gave 15,000-20,000 and calls back to the owner 18,0
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from ray.exceptions import RayError
 
 from actors import wire
 from actors.fleet import Agent, Fleet
+from actors.reunion import Place, find, places
 from actors.tasks import IsolatedSteps
 from runtime.host.dispatch import lost
 from runtime.steps.protocol import Executor, Item, StepCall, StepResult
@@ -49,7 +50,7 @@ class RayExecutor(Executor):
     def __init__(self, me: str, fleet: Fleet) -> None:
         self._me = me
         self._fleet = fleet
-        self._isolated = IsolatedSteps()
+        self._isolated = IsolatedSteps(me)
 
     async def execute(self, calls: Sequence[StepCall]) -> AsyncGenerator[list[StepResult], None]:
         shared = [call for call in calls if "resources" not in call.spec]
@@ -79,14 +80,22 @@ class RayExecutor(Executor):
         if not await self._fleet.ready(PATIENCE_SECONDS):
             yield _nobody([call])
             return
-        agent = self._fleet.place(call.run_id, 1)
+        agent = (await find(self._fleet, [call])).get(places(call)[0])
+        if agent is None:
+            agent = self._fleet.place(call.run_id, 1)
+        else:
+            self._fleet.rejoin(agent, 1)
         async for batch in self._direct(agent, [call]):
             yield batch
 
     async def _shared(self, calls: Sequence[StepCall]) -> AsyncGenerator[list[StepResult], None]:
         """Placed call by call; then one request per actor, or one per call when they are few."""
         by_agent: dict[Agent, list[StepCall]] = {}
-        for call in calls:
+        held = await find(self._fleet, calls)
+        for whole in calls:
+            call = self._rejoin(whole, held, by_agent) if held else whole
+            if call is None:
+                continue
             parts: dict[Agent, list[Item]] = {}
             for key, items in blocks(call):
                 if await self._fleet.ready(PATIENCE_SECONDS):
@@ -102,6 +111,22 @@ class RayExecutor(Executor):
             pumps += [asyncio.create_task(_pump(flight, queue)) for flight in flights]
         async for batch in _drain(queue, pumps):
             yield batch
+
+    def _rejoin(self, call: StepCall, held: Mapping[Place, Agent], by_agent: dict[Agent, list[StepCall]]) -> StepCall | None:
+        """Give back what is left of a call once all that is still in flight somewhere goes there; None when nothing is."""
+        found: dict[Agent, list[Item]] = {}
+        left: list[Item] = []
+        if call.items is None:
+            agent = held.get(places(call)[0])
+            if agent is None:
+                return call
+            found[agent] = []
+        for item, place in zip(call.items or (), places(call), strict=False):
+            (found.setdefault(held[place], []) if place in held else left).append(item)
+        for agent, items in found.items():
+            self._fleet.rejoin(agent, len(items) or 1)
+            by_agent.setdefault(agent, []).append(replace(call, items=tuple(items)) if items else call)
+        return replace(call, items=tuple(left)) if left else None
 
     async def _direct(self, agent: Agent, calls: list[StepCall]) -> AsyncGenerator[list[StepResult], None]:
         expected = weight(calls)

@@ -75,6 +75,10 @@ class Fleet:
         agent.in_flight += weight
         return agent
 
+    def rejoin(self, agent: Agent, weight: int) -> None:
+        """`weight` calls go to this very actor, because it has them in flight already."""
+        agent.in_flight += weight
+
     def done(self, agent: Agent, weight: int) -> None:
         """These calls have ended."""
         agent.in_flight -= weight

@@ -11,6 +11,7 @@ from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError
 
 from actors import wire
 from actors.process import set_up_logs, settings
+from actors.recorder import Recorder
 from actors.resources import ray_options
 from runtime.definition.model import Resources
 from runtime.steps.isolated import run_isolated
@@ -20,12 +21,14 @@ GRACE_SECONDS = 2.0
 """How long after its timeout a step may take to end by itself before its process is killed."""
 
 
-def isolated_step(data: bytes) -> Iterator[bytes]:
+def isolated_step(owner: str, data: bytes) -> Iterator[bytes]:
     """Runs in the task's process. Yields once when it begins, so that waiting for a place can be told from running."""
     set_up_logs(settings())
+    recorder = Recorder()
+    recorder.belongs(wire.calls(data), owner)
     yield b""
     for call in wire.calls(data):
-        yield wire.encode(run_isolated(call, settings()))
+        yield wire.encode(run_isolated(call, settings(), recorder.record))
 
 
 RemoteStep = ray.remote(isolated_step)
@@ -40,9 +43,10 @@ def failed(call: StepCall, code: str, message: str, *, retryable: bool = True) -
 
 
 class IsolatedSteps:
-    """The isolated steps one owner has asked for."""
+    """The isolated steps one owner has asked for. `me`: the actor's name, where finished model calls are handed to."""
 
-    def __init__(self) -> None:
+    def __init__(self, me: str) -> None:
+        self._me = me
         self._running: dict[asyncio.Task[list[StepResult]], StepCall] = {}
 
     async def execute(self, call: StepCall) -> AsyncGenerator[list[StepResult], None]:
@@ -66,7 +70,7 @@ class IsolatedSteps:
 
     async def _run(self, call: StepCall) -> list[StepResult]:
         resources = Resources.model_validate(call.spec["resources"])
-        stream = RemoteStep.options(num_returns="streaming", name=call.title, **ray_options(resources)).remote(wire.encode([call]))
+        stream = RemoteStep.options(num_returns="streaming", name=call.title, **ray_options(resources)).remote(self._me, wire.encode([call]))
         try:
             return await self._follow(stream, call, resources.start_within / 1000)
         except asyncio.CancelledError:

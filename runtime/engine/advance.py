@@ -48,9 +48,11 @@ def advance(
 def _recover(turn: Turn) -> None:
     """What the previous owner had in flight is lost, or will be joined by its executor: start it again by `on_crash`."""
     lost = turn.state.lost
+    turn.recovering = True
     for name in list(lost):
         del lost[name]
         guarded(turn, name, partial(_restart, turn, name), lost)
+    turn.recovering = False
 
 
 def _restart(turn: Turn, name: str) -> None:

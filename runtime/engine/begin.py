@@ -10,6 +10,7 @@ from runtime.definition.types import parse_duration
 from runtime.engine.commands import StartChild, StartStep
 from runtime.engine.events import Kind
 from runtime.engine.finish import child_id, error, fail, succeed
+from runtime.engine.retry import ALONE_AFTER
 from runtime.engine.state import step_key
 from runtime.engine.turn import Turn
 from runtime.errors import ExpressionFailed
@@ -56,7 +57,8 @@ def _begin_remote(turn: Turn, name: str, iteration: int | None, attempt: int) ->
     planned, step = turn.step(name)
     scope = turn.scope(name, resolve=False).pick(planned.scope_names)
     turn.emit(Kind.STEP_STARTED, step_key(name, iteration), attempt=attempt)
-    turn.commands.append(StartStep(name, iteration, attempt, scope, attempt_timeout(turn, name), tuple(step.calls.get(None, ()))))
+    calls, alone = tuple(step.calls.get(None, ())), step.crashes >= ALONE_AFTER
+    turn.commands.append(StartStep(name, iteration, attempt, scope, attempt_timeout(turn, name), calls, alone=alone, recovered=turn.recovering))
 
 
 def _rendered(turn: Turn, name: str) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StartStep:
-    """Have one attempt of one step carried out. `scope` holds the values its templates name."""
+    """Have one attempt of one step carried out. `scope` holds the values its templates name.
+
+    `alone`: in a process of its own, because processes have died of it. `recovered`: it may be in flight since an earlier owner.
+    """
 
     step: str
     iteration: int | None
@@ -14,6 +17,8 @@ class StartStep:
     scope: dict[str, Any]
     timeout_ms: int | None
     calls: tuple[dict[str, Any], ...] = ()
+    alone: bool = False
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,8 @@ class StartItems:
     scope: dict[str, Any]
     timeout_ms: int | None
     calls: tuple[dict[str, Any], ...] = ()
+    alone: bool = False
+    recovered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

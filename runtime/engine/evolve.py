@@ -13,6 +13,7 @@ from runtime.definition.model import Goto
 from runtime.definition.plan import Plan, PlannedStep
 from runtime.engine.events import Event, Kind, body_of
 from runtime.engine.evolve_items import items_finished, items_reused, items_started
+from runtime.engine.retry import CRASH_CODES
 from runtime.engine.state import Items, RunState, StepState, split_key
 from runtime.engine.states import STEP_TRANSITIONS, StepStatus, run_after, step_after
 from runtime.errors import InvalidTransition
@@ -247,7 +248,8 @@ def _step_waiting(state: RunState, step: StepState, event: Event) -> None:
 def _step_iterated(state: RunState, step: StepState, event: Event) -> None:
     name, body = event.step or "", body_of(event)
     _begun(state, name, step, event)
-    step.output, step.iteration, step.attempt = body.get("output"), body["iteration"], 0
+    step.output, step.iteration = body.get("output"), body["iteration"]
+    step.attempt, step.failures, step.crashes = 0, 0, 0
     step.due, step.waiting, step.error = None, None, None
     step.calls.clear()
     _signal_taken(state, body)
@@ -257,6 +259,10 @@ def _step_iterated(state: RunState, step: StepState, event: Event) -> None:
 def _step_retrying(state: RunState, step: StepState, event: Event) -> None:
     body = body_of(event)
     step.error, step.due, step.waiting = body.get("error"), body["due"], None
+    if (step.error or {}).get("code") in CRASH_CODES:
+        step.crashes += 1
+    else:
+        step.failures += 1
     heappush(state.alarms, (body["due"], split_key(event.step or "")[0]))
 
 

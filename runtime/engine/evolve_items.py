@@ -4,6 +4,7 @@ from heapq import heappush
 from typing import Any
 
 from runtime.engine.events import Event, body_of
+from runtime.engine.retry import CRASH_CODES
 from runtime.engine.state import Items, RunState, StepState
 from runtime.errors import InvalidTransition
 from runtime.references import is_reference
@@ -40,11 +41,17 @@ def items_finished(state: RunState, step: StepState, event: Event) -> None:
     for index, _attempt, error in body.get("failed", ()):
         items.running.discard(index)
         items.failed[index] = error
-    for index, _attempt, _error, due in body.get("retrying", ()):
+    for index, _attempt, error, due in body.get("retrying", ()):
         items.running.discard(index)
+        counts = items.crashes if error.get("code") in CRASH_CODES else items.failures
+        counts[index] = counts.get(index, 0) + 1
         items.retrying[index] = due
         heappush(items.due, (due, index))
         heappush(state.alarms, (due, event.step or ""))
+    if items.failures or items.crashes:
+        for index, *_rest in (*body.get("done", ()), *body.get("failed", ())):
+            items.failures.pop(index, None)
+            items.crashes.pop(index, None)
     if step.calls:
         for index, *_rest in (*body.get("done", ()), *body.get("failed", ())):
             step.calls.pop(index, None)

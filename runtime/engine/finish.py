@@ -6,7 +6,7 @@ from typing import Any
 from runtime.definition.model import Loop
 from runtime.engine.commands import CancelChild, StopStep
 from runtime.engine.events import Kind
-from runtime.engine.retry import CRASH_CODES, retry_at
+from runtime.engine.retry import CRASH_CODES, MAX_CRASHES, crashed_out, retry_at
 from runtime.engine.scope import Unloaded
 from runtime.engine.state import step_key
 from runtime.engine.states import StepStatus
@@ -23,6 +23,11 @@ def error(code: str, message: str, *, retryable: bool = False, **details: Any) -
 def crashed(**details: Any) -> dict[str, Any]:
     """The error of an attempt of which nobody knows whether it had its effect."""
     return error("crashed", "the process carrying this attempt out died; it may have had its effect", **details)
+
+
+def poison(cause: dict[str, Any]) -> dict[str, Any]:
+    """The error of what brings down every process that carries it out, at last one of its own."""
+    return error("poison", f"{MAX_CRASHES} processes died while they carried this out, the last of them with nothing else to do", cause=cause)
 
 
 def guarded(turn: Turn, name: str, work: Callable[[], None], again: dict[str, None]) -> None:
@@ -68,11 +73,15 @@ def end_iteration(turn: Turn, name: str, loop: Loop) -> bool:
 def attempt_failed(turn: Turn, name: str, failure: dict[str, Any]) -> None:
     """The current attempt failed: repeat it later, ask a person, or fail the step."""
     planned, step = turn.step(name)
-    if failure.get("code") in CRASH_CODES and planned.on_crash != "retry":
+    crash = failure.get("code") in CRASH_CODES
+    if crash and planned.on_crash != "retry":
         unknown(turn, name, failure)
         return
+    if crash and crashed_out(step.crashes + 1):
+        fail(turn, name, poison(failure))
+        return
     key = step_key(name, step.iteration)
-    due = retry_at(planned.retry, step.attempt, failure, now=turn.now, seed=turn.state.seed, key=key)
+    due = turn.now if crash else retry_at(planned.retry, step.failures + 1, failure, now=turn.now, seed=turn.state.seed, key=key)
     deadline = planned.step.deadline
     if due is None or (deadline is not None and due >= (step.started_at or turn.now) + deadline):
         fail(turn, name, failure)

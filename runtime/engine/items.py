@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from runtime.engine.begin import attempt_timeout, map_values
 from runtime.engine.commands import StartChild, StartItems
 from runtime.engine.events import Kind
-from runtime.engine.finish import child_id, crashed, error, fail
-from runtime.engine.retry import CRASH_CODES, retry_at
+from runtime.engine.finish import child_id, crashed, error, fail, poison
+from runtime.engine.retry import ALONE_AFTER, CRASH_CODES, crashed_out, retry_at
 from runtime.engine.scope import Unloaded
 from runtime.engine.state import Items
 from runtime.engine.turn import MAX_ITEMS, Turn
@@ -80,10 +80,15 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
 
 def _judged(turn: Turn, name: str, index: int, attempt: int, failure: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
     """The failure as it is recorded, and when (ms) the item is tried again; None when it is not. Nobody is asked about one item of many."""
-    planned, _step = turn.step(name)
-    if failure.get("code") in CRASH_CODES and planned.on_crash != "retry":
-        return crashed(attempt=attempt), None
-    return failure, retry_at(planned.retry, attempt, failure, now=turn.now, seed=turn.state.seed, key=f"{name}[{index}]")
+    planned, step = turn.step(name)
+    items = step.items
+    if failure.get("code") in CRASH_CODES:
+        if planned.on_crash != "retry":
+            return crashed(attempt=attempt), None
+        over = items is not None and crashed_out(items.crashes.get(index, 0) + 1)
+        return (poison(failure), None) if over else (failure, turn.now)
+    failures = 1 + (0 if items is None else items.failures.get(index, 0))
+    return failure, retry_at(planned.retry, failures, failure, now=turn.now, seed=turn.state.seed, key=f"{name}[{index}]")
 
 
 def restart(turn: Turn, name: str, items: Items) -> None:
@@ -122,9 +127,11 @@ def _start(turn: Turn, name: str, items: Items, indices: Sequence[int]) -> None:
     if planned.remote:
         scope = turn.scope(name, resolve=False).pick(planned.scope_names)
         started = _intend(turn, name, items, indices)
-        calls = tuple(call for index in indices for call in step.calls.get(index, ()))
-        batch = tuple((index, attempt, values[index]) for index, attempt in started)
-        turn.commands.append(StartItems(name, batch, scope, attempt_timeout(turn, name), calls))
+        for alone in (False, True):
+            batch = tuple((index, attempt, values[index]) for index, attempt in started if (items.crashes.get(index, 0) >= ALONE_AFTER) is alone)
+            if batch:
+                calls = tuple(call for index, *_rest in batch for call in step.calls.get(index, ()))
+                turn.commands.append(StartItems(name, batch, scope, attempt_timeout(turn, name), calls, alone=alone, recovered=turn.recovering))
     else:
         rendered = _rendered(turn, name, indices, values)
         started = _intend(turn, name, items, indices)

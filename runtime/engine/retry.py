@@ -6,13 +6,16 @@ from typing import Any
 from runtime.definition.model import Retry
 from runtime.definition.types import MAX_DURATION_MS
 
-CRASH_ALLOWANCE = 2
-"""Attempts beyond `max_attempts` for those whose process died: a crash of ours is not the step's failure, but it has a bound."""
 CRASH_CODES = frozenset({"executor_lost"})
+"""Failures that are not the step's: the process that carried the attempt out died. They have a count and a bound of their own."""
+ALONE_AFTER = 2
+"""After so many crashes an attempt gets a process of its own: whoever brings processes down then hurts nobody else, and shows itself."""
+MAX_CRASHES = 5
+"""So many crashes of one step or item end it as `poison`: the last of them happened while nobody else was in the process."""
 
 
 def delay_ms(retry: Retry, attempt: int, *, seed: int, key: str) -> int:
-    """Milliseconds to wait after failed attempt number `attempt` (from 1).
+    """Milliseconds to wait after failure number `attempt` (from 1).
 
     Exponential: initial · factor^(attempt-1); linear: initial · attempt; constant: initial; `jitter` of it random in both
     directions; never more than `maximum`. The randomness is a hash of the run's seed, so every replay waits the same.
@@ -27,22 +30,22 @@ def delay_ms(retry: Retry, attempt: int, *, seed: int, key: str) -> int:
     return round(min(base * (1 + retry.jitter * (2 * _fraction(seed, key, attempt) - 1)), retry.maximum))
 
 
-def may_retry(retry: Retry, attempt: int, error: dict[str, Any]) -> bool:
-    """Whether another attempt follows this one."""
-    code = error.get("code")
-    if code in CRASH_CODES:
-        return attempt < retry.max_attempts + CRASH_ALLOWANCE
-    return attempt < retry.max_attempts and error.get("retryable", True) and code not in retry.non_retryable
+def may_retry(retry: Retry, failures: int, error: dict[str, Any]) -> bool:
+    """Whether another attempt follows the one that has just failed, which was failure number `failures` (from 1)."""
+    return failures < retry.max_attempts and error.get("retryable", True) and error.get("code") not in retry.non_retryable
 
 
-def retry_at(retry: Retry, attempt: int, error: dict[str, Any], *, now: int, seed: int, key: str) -> int | None:
+def retry_at(retry: Retry, failures: int, error: dict[str, Any], *, now: int, seed: int, key: str) -> int | None:
     """When (ms) the next attempt is due, or None when there is none. A Retry-After (s) of the other side is honoured."""
-    if not may_retry(retry, attempt, error):
+    if not may_retry(retry, failures, error):
         return None
-    if error.get("code") in CRASH_CODES:
-        return now
     asked = min(MAX_DURATION_MS, float(error.get("retry_after") or 0) * 1000)
-    return now + max(round(asked), delay_ms(retry, attempt, seed=seed, key=key))
+    return now + max(round(asked), delay_ms(retry, failures, seed=seed, key=key))
+
+
+def crashed_out(crashes: int) -> bool:
+    """Whether the attempt that has just died with its process, crash number `crashes` (from 1), was the last one."""
+    return crashes >= MAX_CRASHES
 
 
 def _fraction(seed: int, key: str, attempt: int) -> float:

@@ -39,6 +39,10 @@ class Items:
     """index → when (ms) the next attempt is due."""
     due: list[tuple[int, int]] = field(default_factory=list)
     """Heap of (due, index); an entry counts only while `retrying` agrees with it."""
+    failures: dict[int, int] = field(default_factory=dict)
+    """index → attempts that failed by themselves, of items that are still open."""
+    crashes: dict[int, int] = field(default_factory=dict)
+    """index → attempts whose process died, of items that are still open."""
     failed: dict[int, dict[str, Any]] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
     stored: list[int] = field(default_factory=list)
@@ -58,6 +62,10 @@ class StepState:
 
     status: StepStatus = StepStatus.PENDING
     attempt: int = 0
+    failures: int = 0
+    """Attempts of this iteration that failed by themselves: what `max_attempts` counts."""
+    crashes: int = 0
+    """Attempts of this iteration whose process died."""
     iteration: int | None = None
     output: Any = None
     error: dict[str, Any] | None = None

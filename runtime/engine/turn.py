@@ -35,6 +35,8 @@ class Turn:
     release: bool = False
     wake_at: int | None = None
     more: bool = False
+    recovering: bool = False
+    """What is started now was in flight under the owner before."""
 
     def emit(self, kind: Kind, step: str | None = None, *, attempt: int | None = None, body: dict[str, Any] | None = None) -> None:
         """Write an event and fold it. A step's event wakes a waiting run."""

@@ -13,6 +13,9 @@ from runtime.steps.protocol import Executor, Item, StepCall, StepResult
 
 log = structlog.get_logger(__name__)
 
+ALONE = {"num_cpus": 0.5}
+"""Of a processor: what a step asks for that must not share a process, so that few such processes run at once."""
+
 
 def step_call(slot: Slot, command: StartStep | StartItems) -> StepCall:
     """The call that carries this command out."""
@@ -25,7 +28,8 @@ def step_call(slot: Slot, command: StartStep | StartItems) -> StepCall:
         definition=state.plan.hash,
         step=command.step,
         kind=planned.kind.value,
-        spec=planned.spec,
+        # Whatever asks for resources runs in a process of its own: so does what has brought processes down.
+        spec={"resources": ALONE, **planned.spec} if command.alone else planned.spec,
         scope=command.scope,
         attempt=1 if isinstance(command, StartItems) else command.attempt,
         iteration=None if isinstance(command, StartItems) else command.iteration,
@@ -36,6 +40,7 @@ def step_call(slot: Slot, command: StartStep | StartItems) -> StepCall:
         traceparent=state.traceparent,
         tenant=slot.row.tenant,
         calls=command.calls,
+        recovered=command.recovered,
     )
 
 

@@ -93,6 +93,10 @@ class Kept:
         while self._results and (len(self._results) > KEPT_RESULTS or self._size > KEPT_BYTES or self._oldest_expires() < time.monotonic()):
             self._drop(next(iter(self._results)))
 
+    def has(self, run_id: str, key: FlightKey) -> bool:
+        """Whether a result is kept."""
+        return (run_id, key) in self._results
+
     def take(self, run_id: str, key: FlightKey, epoch: int, attempt: int) -> tuple[StepResult, int] | None:
         """What an earlier owner was given, as a result of `epoch` and `attempt`; None when there is none, it is too old, or it failed anyway."""
         found = self._results.get((run_id, key))

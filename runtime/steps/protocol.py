@@ -47,6 +47,8 @@ class StepCall:
     tenant: str = "default"
     calls: tuple[dict[str, Any], ...] = ()
     """Bodies of `call.finished` events this step already has: replayed, not paid again."""
+    recovered: bool = False
+    """Its owner has changed: it may be in flight since before, or just finished, and is joined then, wherever that is."""
 
     @property
     def step_key(self) -> str:

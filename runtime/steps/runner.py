@@ -85,6 +85,10 @@ class StepRunner(Executor):
         finally:
             outbox.closed = True
 
+    def holds(self, run_id: str, key: FlightKey) -> bool:
+        """Whether this is under way here, or has finished a moment ago: whoever asks for it again is answered without another attempt."""
+        return key in self._runs.get(run_id, ()) or self._kept.has(run_id, key)
+
     async def cancel(self, run_id: str, step: str | None = None) -> None:
         """End what is in flight of this run, or of one step (its id, or the key of one iteration), with the error `canceled`."""
         self._kept.forget(run_id, step)

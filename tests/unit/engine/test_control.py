@@ -4,7 +4,7 @@ import pytest
 
 from runtime.engine.commands import StartItems, StartStep
 from runtime.engine.events import Kind
-from runtime.engine.retry import CRASH_ALLOWANCE
+from runtime.engine.retry import MAX_CRASHES
 from tests.unit.engine.driver import START, Result, World
 
 PY = "python: {function: 'm:f'}"
@@ -150,7 +150,7 @@ def test_a_failure_while_paused_ends_the_run_after_the_pause() -> None:
 
 def test_a_lost_attempt_is_started_again_and_the_old_one_counts_no_more() -> None:
     run = World(f"steps: {{a: {{{PY}}}, b: {{{PY}, needs: [a]}}}}").go().crash().go()
-    assert [command.attempt for command in run.given(StartStep, "a")] == [1, 2]
+    assert [(command.attempt, command.recovered) for command in run.given(StartStep, "a")] == [(1, False), (2, True)]
     run.go(results=run.stale)
     assert run.statuses()["a"] == "running"
     assert run.finish("a", "second").output("a") == "second"
@@ -160,7 +160,7 @@ def test_a_lost_attempt_is_started_again_and_the_old_one_counts_no_more() -> Non
 
 def test_owners_that_die_end_no_step() -> None:
     run = World(f"steps: {{a: {{{PY}, retry: {{max_attempts: 1}}}}}}").go()
-    for _ in range(CRASH_ALLOWANCE + 3):
+    for _ in range(MAX_CRASHES + 3):
         run.crash().go()
     assert run.finish("a").state.status == "succeeded"
 
@@ -209,6 +209,7 @@ def test_lost_items_are_started_again_each_with_its_next_attempt() -> None:
     run = World(f"inputs: {{l: {{}}}}\nsteps: {{m: {{{PY}, map: {{over: inputs.l}}, retry: {{jitter: 0}}}}}}", {"l": ["a", "b", "c", "d"]}).go()
     run.fail("m", index=3).sleep(1000).finish("m", "B", index=1).crash().go()
     assert run.given(StartItems, "m")[-1].items == ((0, 2, "a"), (2, 2, "c"), (3, 3, "d"))
+    assert run.given(StartItems, "m")[-1].recovered
     run.go(results=run.stale)
     assert not run.state.ended
     assert run.finish("m", "A", index=0).finish("m", "C", index=2).finish("m", "D", index=3).output("m") == ["A", "B", "C", "D"]

@@ -1,5 +1,6 @@
 """Retries and their patience, timeouts of attempts, deadlines of steps and of the run, and waiting for a moment."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from runtime.definition.model import Retry
 from runtime.definition.types import MAX_DURATION_MS
 from runtime.engine.commands import StartItems, StartStep, StopStep
-from runtime.engine.retry import CRASH_ALLOWANCE, delay_ms, may_retry, retry_at
+from runtime.engine.retry import ALONE_AFTER, MAX_CRASHES, delay_ms, may_retry, retry_at
 from tests.unit.engine.driver import START, World, failure
 
 PY = "python: {function: 'm:f'}"
@@ -55,18 +56,12 @@ def test_who_may_try_again() -> None:
     assert not may_retry(retry, 2, failure())
     assert not may_retry(retry, 1, failure("bad"))
     assert not may_retry(retry, 1, failure(retryable=False))
-    assert may_retry(retry, 1 + CRASH_ALLOWANCE, failure("executor_lost"))
-    assert not may_retry(retry, 2 + CRASH_ALLOWANCE, failure("executor_lost"))
 
 
 @pytest.mark.parametrize(("asked", "delay"), [(None, 1000), (0.2, 1000), (7, 7000), (-3, 1000), (1e308, MAX_DURATION_MS), (float("inf"), MAX_DURATION_MS)])
 def test_the_other_side_may_ask_for_more_patience(asked: float | None, delay: int) -> None:
     retry = Retry(jitter=0.0)
     assert retry_at(retry, 1, failure(retry_after=asked), now=5, seed=1, key="a") == 5 + delay
-
-
-def test_a_lost_attempt_is_repeated_at_once() -> None:
-    assert retry_at(Retry(), 1, failure("executor_lost", retry_after=9), now=5, seed=1, key="a") == 5
 
 
 def test_a_step_is_tried_again_until_its_attempts_are_used_up() -> None:
@@ -87,12 +82,45 @@ def test_a_short_delay_is_waited_out_in_memory() -> None:
     assert run.sleep(1).flights["a", None].attempt == 2
 
 
-def test_executors_that_die_have_an_allowance_of_their_own() -> None:
+def test_an_attempt_whose_process_died_is_repeated_at_once_and_at_last_alone() -> None:
     run = a_step(f"{PY}, retry: {{max_attempts: 1}}")
-    for _ in range(CRASH_ALLOWANCE):
-        run.fail("a", "executor_lost")
+    for _ in range(MAX_CRASHES - 1):
+        run.fail("a", "executor_lost", retry_after=9)
         assert run.flights
-    assert run.fail("a", "executor_lost").state.status == "failed"
+    assert [command.alone for command in run.given(StartStep, "a")] == [False] * ALONE_AFTER + [True] * (MAX_CRASHES - ALONE_AFTER)
+    assert run.fail("a", "executor_lost").error("a") == "poison"
+    assert run.state.status == "failed"
+
+
+def test_crashes_use_no_attempt_up() -> None:
+    run = a_step(f"{PY}, retry: {{max_attempts: 2, jitter: 0}}").fail("a", "executor_lost").fail("a", "executor_lost").fail("a").sleep(1000)
+    assert run.flights["a", None].attempt == 4
+    assert run.fail("a").error("a") == "boom"
+
+
+def test_each_iteration_counts_anew() -> None:
+    run = a_step(f"{PY}, retry: {{max_attempts: 1}}, loop: {{max_iterations: 3}}")
+    for _ in range(3):
+        for _ in range(MAX_CRASHES - 1):
+            run.fail("a", "executor_lost")
+        run.finish("a", "x")
+    assert run.state.status == "succeeded"
+
+
+def test_an_item_that_brings_processes_down_ends_alone_and_its_neighbours_go_on() -> None:
+    run = World(f"steps: {{m: {{{PY}, map: {{over: '[1, 2]', max_failures: 1}}, retry: {{max_attempts: 1}}}}}}").go()
+    for _ in range(ALONE_AFTER):
+        lost = [replace(flight, error=failure("executor_lost")) for flight in run.flights.values()]
+        run.go(results=lost)
+    assert [(command.alone, [index for index, *_ in command.items]) for command in run.given(StartItems, "m")][-1] == (True, [0, 1])
+    run.finish("m", "fine", index=0)
+    for _ in range(MAX_CRASHES - ALONE_AFTER):
+        run.fail("m", "executor_lost", index=1)
+    items = run.state.steps["m"].items
+    assert items is not None
+    assert items.failed[1]["code"] == "poison"
+    assert run.output("m") == ["fine", None]
+    assert (items.crashes, items.failures) == ({}, {})
 
 
 def test_the_workflows_defaults_apply() -> None:
