@@ -1,15 +1,17 @@
 """AgentActor: an async Ray actor that carries hundreds of I/O-bound steps out at once."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 import ray
 
 from actors import wire
-from actors.directory import Pulse, Report
+from actors.directory import PULSE_SECONDS, Pulse, Report
 from actors.names import AGENT, unlisted
-from actors.process import Busy, end_with_raylet, set_up_logs, settings, settle_memory
+from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
 from actors.recorder import Recorder
+from actors.sigterm import HearsSigterm
 from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
 from runtime.metrics import Metrics
@@ -17,14 +19,19 @@ from runtime.steps.context import StepServices
 from runtime.steps.flights import FlightKey
 from runtime.steps.runner import StepRunner
 
+HEARD_SECONDS = 2 * PULSE_SECONDS
+"""After this long every owner knows that an actor takes no more work."""
+STALL_SECONDS = 30.0
+"""How long the event loop may stand still: an `async` function that computes for longer belongs into a step with `resources`."""
 
-class AgentActor:
+
+class AgentActor(HearsSigterm):
     """Wraps one StepRunner. Loses everything when it dies; the owners of its steps then notice and decide."""
 
     async def __init__(self, name: str) -> None:  # type: ignore[misc]  # Ray awaits an async constructor
         wanted = settings()
         set_up_logs(wanted)
-        self._name = name
+        self._settings, self._name, self._leaving = wanted, name, False
         self._metrics = Metrics()
         self._recorder = Recorder()
         self._runner = StepRunner(StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call))
@@ -35,7 +42,7 @@ class AgentActor:
         self._busy = Busy()  # from here on: what starting costs is no load
         self._pulse.start()
         self._closed = asyncio.Event()
-        self._watchdog = asyncio.create_task(end_with_raylet())
+        self._watchdogs = [asyncio.create_task(work) for work in (end_with_raylet(), self._leave_on_sigterm(), self._be_watched())]
 
     async def run(self, owner: str, data: bytes) -> bytes:
         """One step, one call: the cheapest way for one (1.1 ms there and back). `owner`: name of the WorkflowActor that asks."""
@@ -81,9 +88,27 @@ class AgentActor:
         await self._runner.close()
         self._closed.set()
 
+    async def _leave_on_sigterm(self) -> None:
+        """Take what still comes until every owner has heard of it, let what is in flight end within the grace, leave."""
+        await self.sigterm.wait()
+        self._leaving = True
+        await self._pulse.once()
+        until = time.monotonic() + self._settings.drain_ms / 1000
+        await asyncio.sleep(min(HEARD_SECONDS, self._settings.drain_ms / 1000))
+        while self._runner.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - the runner has no event for it, and this is the end
+            await asyncio.sleep(0.05)
+        await self.close()
+        leave("SIGTERM")
+
+    async def _be_watched(self) -> None:
+        """A step that blocks the loop blocks all others here, and no timeout reaches it: end with it, the engine finds out who it was."""
+        while True:
+            watch_the_loop(STALL_SECONDS)
+            await asyncio.sleep(1)
+
     def _report(self) -> Report:
         self._recorder.forget_old()
-        return Report(self._name, AGENT, self._runner.in_flight, self._busy(), deltas=self._metrics.drain())
+        return Report(self._name, AGENT, self._runner.in_flight, self._busy(), deltas=self._metrics.drain(), leaving=self._leaving)
 
 
 RemoteAgentActor = ray.remote(AgentActor)

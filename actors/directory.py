@@ -24,6 +24,8 @@ class Report:
     kind: str
     load: int = 0
     busy: float = 0.0
+    leaving: bool = False
+    """Takes no more work and will end soon."""
     deltas: list[Delta] = field(default_factory=list)
 
 

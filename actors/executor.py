@@ -45,7 +45,12 @@ def blocks(call: StepCall) -> list[tuple[str, tuple[Item, ...]]]:
 
 
 class RayExecutor(Executor):
-    """What a WorkflowActor's host sends its steps to. `me`: the actor's name, where AgentActors hand finished model calls."""
+    """What a WorkflowActor's host sends its steps to; what is in an AgentActor stays there when the WorkflowActor goes.
+
+    `me`: the actor's name, where AgentActors hand finished model calls.
+    """
+
+    detached = True
 
     def __init__(self, me: str, fleet: Fleet) -> None:
         self._me = me

@@ -73,6 +73,9 @@ class Pool:
         if member is not None:
             member.report, member.seen = report, _now()
             self._news.set()
+            if report.leaving and not member.draining:
+                member.draining = True  # from here on nobody is sent there; `resize` puts another one in its place
+                self._spawn(self._remove(member))
 
     def loads(self) -> dict[str, int]:
         """Name → load of all that take new work."""

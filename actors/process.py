@@ -1,12 +1,16 @@
 """What every actor's process sets up for itself: settings from the environment, logs, and the end when its node is gone."""
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
 import sys
+import tempfile
 import time
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
 import structlog
 
@@ -38,6 +42,12 @@ def set_up_logs(wanted: Settings) -> None:
     )
 
 
+def marks_path(name: str, wanted: Settings) -> Path:
+    """Where the processes of one name on this node leave their marks, one after the other (runtime/host/marks.py)."""
+    platform = sha256(f"{wanted.database}\0{wanted.home.absolute()}".encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"agentic-marks-{os.getuid()}" / f"{platform}-{name}"
+
+
 def settle_memory() -> None:
     """Look for garbage less often: what these processes make in masses is freed by reference counts, and the imports stay for ever."""
     gc.collect()
@@ -59,6 +69,21 @@ async def end_with_raylet() -> None:
         await asyncio.sleep(WATCH_SECONDS)
         if os.getppid() != parent:
             end("raylet gone")
+
+
+def leave(reason: str) -> None:
+    """End this process in good order: everything was handed over."""
+    structlog.get_logger(__name__).info("process_leaves", reason=reason)
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def watch_the_loop(seconds: float) -> None:
+    """End this process when its event loop does not come by for so long; call again before. Works also while something holds the GIL.
+
+    Where every thread was then stands on standard error, and in the marks which run was being turned.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 class Busy:

@@ -11,21 +11,25 @@ from actors.directory import Directory, Pulse, Report
 from actors.executor import RayExecutor
 from actors.fleet import Fleet
 from actors.names import DEDICATED, WORKFLOW, unlisted
-from actors.process import Busy, end, end_with_raylet, set_up_logs, settings, settle_memory
+from actors.process import Busy, end, end_with_raylet, leave, marks_path, set_up_logs, settings, settle_memory, watch_the_loop
 from actors.runner import RayRunner
+from actors.sigterm import HearsSigterm
 from runtime.artifacts.open import open_artifacts
 from runtime.host import Host
 from runtime.local import new_owner
 from runtime.metrics import Metrics
 from runtime.store.open import open_store
 
+STALL_LEASES = 3
 
-class WorkflowActor:
+
+class WorkflowActor(HearsSigterm):
     """All methods but `drain` are hints: they carry no data, and losing or doubling one changes nothing."""
 
     async def __init__(self, name: str, dedicated_to: str | None = None) -> None:  # type: ignore[misc]  # Ray awaits an async constructor
         wanted = settings()
         set_up_logs(wanted)
+        self._settings = wanted
         self._name = name
         self._kind = DEDICATED if dedicated_to else WORKFLOW
         self._store = await open_store(wanted.database, durability=wanted.durability, migrate=False)
@@ -41,7 +45,9 @@ class WorkflowActor:
             metrics=self._metrics,
             dedicated_to=dedicated_to,
             notify=self._others.nudge,
+            marks=marks_path(name, wanted),
         )
+        self._drained: asyncio.Task[None] | None = None
         self._busy = Busy()
         self._pulse = Pulse(self._report, self._learn, self._metrics)
         await self._pulse.once()
@@ -49,8 +55,7 @@ class WorkflowActor:
         settle_memory()
         self._busy = Busy()  # from here on: what starting costs is no load
         self._pulse.start()
-        self._draining = False
-        self._watchdogs = [asyncio.create_task(end_with_raylet()), asyncio.create_task(self._end_with_lease())]
+        self._watchdogs = [asyncio.create_task(work) for work in (end_with_raylet(), self._end_with_lease(), self._leave_on_sigterm(), self._be_watched())]
 
     @unlisted
     async def nudge(self, run_ids: Sequence[str]) -> None:
@@ -101,8 +106,13 @@ class WorkflowActor:
         await self._host.wait_closed()
 
     async def drain(self, grace_ms: int) -> None:
-        """Claim nothing new, finish or hand over what is here, leave. The caller kills the process then."""
-        self._draining = True
+        """Claim nothing new, finish or hand over what is here, leave. The caller kills the process then. A second call waits for the first."""
+        if self._drained is None:
+            self._drained = asyncio.create_task(self._drain(grace_ms))
+        await self._drained
+
+    async def _drain(self, grace_ms: int) -> None:
+        await self._pulse.once()  # others hear that this one leaves, and it hears of the others, before it hands over
         await self._host.stop(grace_ms)
         await self._pulse.stop()
         await self._store.close()
@@ -115,11 +125,22 @@ class WorkflowActor:
 
     async def _end_with_lease(self) -> None:
         await self._host.wait_closed()
-        if not self._draining:
+        if self._drained is None:
             end("lease lost")
 
+    async def _leave_on_sigterm(self) -> None:
+        await self.sigterm.wait()
+        await self.drain(self._settings.drain_ms)
+        leave("SIGTERM")
+
+    async def _be_watched(self) -> None:
+        """A loop that stands still for three leases was replaced long ago: the process has nothing to give any more."""
+        while True:
+            watch_the_loop(STALL_LEASES * self._settings.lease_ms / 1000)
+            await asyncio.sleep(self._settings.lease_ms / 4000)
+
     def _report(self) -> Report:
-        return Report(self._name, self._kind, self._host.owned, self._busy(), self._metrics.drain())
+        return Report(self._name, self._kind, self._host.owned, self._busy(), deltas=self._metrics.drain(), leaving=self._drained is not None)
 
     def _learn(self, directory: Directory) -> None:
         self._fleet.update(directory.agents)

@@ -157,6 +157,12 @@ class InvalidTransition(AgenticError):
     code = "invalid_transition"
 
 
+class RunPoisoned(AgenticError):
+    """Processes died in the middle of this run's turns, again and again, without any progress: it is ended, the others go on."""
+
+    code = "poison"
+
+
 class StepFailed(AgenticError):
     """A step ended without a result.
 

@@ -15,6 +15,7 @@ from runtime.engine.events import Kind
 from runtime.engine.finish import cancel, close_approval, end_iteration, error, fail, guarded, succeed
 from runtime.engine.items import feed
 from runtime.engine.react import resolve_approval
+from runtime.engine.retry import ALONE_AFTER
 from runtime.engine.scope import Scope, Unloaded
 from runtime.engine.state import RunState, StepState
 from runtime.engine.states import RunStatus, StepStatus, WaitingFor
@@ -242,6 +243,15 @@ def _rest(turn: Turn, patience_ms: int) -> None:
 def in_flight(state: RunState) -> bool:
     """Whether a step, or an item of one, is being carried out by an executor."""
     return any(_executing(state, name) for name in state.active)
+
+
+def needs_own_process(state: RunState, name: str) -> bool:
+    """Whether this step, or any item of it, is carried out in a process of its own."""
+    planned, step = state.plan.steps[name], state.steps[name]
+    if not planned.remote or step.status is not StepStatus.RUNNING:
+        return False
+    crashes = step.crashes if step.items is None else max(step.items.crashes.values(), default=0)
+    return planned.step.resources is not None or crashes >= ALONE_AFTER
 
 
 def _executing(state: RunState, name: str) -> bool:

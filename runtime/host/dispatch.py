@@ -13,8 +13,8 @@ from runtime.steps.protocol import Executor, Item, StepCall, StepResult
 
 log = structlog.get_logger(__name__)
 
-ALONE = {"num_cpus": 0.5}
-"""Of a processor: what a step asks for that must not share a process, so that few such processes run at once."""
+ALONE = {"num_cpus": 0.1}
+"""What a step asks for that must not share a process any more: little, for it may wait long, and something, so that such processes have a bound."""
 
 
 def step_call(slot: Slot, command: StartStep | StartItems) -> StepCall:
@@ -53,6 +53,11 @@ class Dispatcher:
         self._waiting: list[StepCall] = []
         self._gather = Gather(self._flush)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def detached(self) -> bool:
+        """Whether what is in flight outlives this process."""
+        return self._executor.detached
 
     def send(self, call: StepCall) -> None:
         """Have the call carried out; its results arrive at `receive`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -11,11 +12,12 @@ from runtime.clock import Clock, SystemClock
 from runtime.definition.plan import Plan, plan_for
 from runtime.engine.evolve import fold
 from runtime.engine.states import RunStatus
-from runtime.errors import NotFound, StoreUnavailable
+from runtime.errors import NotFound, RunPoisoned, StoreUnavailable
 from runtime.host.children import Children
 from runtime.host.dispatch import Dispatcher
 from runtime.host.intake import POLL_SECONDS, Intake
 from runtime.host.leases import Observer
+from runtime.host.marks import WRITER, Marks
 from runtime.host.quarantine import quarantine
 from runtime.host.slot import Recorded, Slot
 from runtime.host.turns import Turns, Work
@@ -31,13 +33,15 @@ log = structlog.get_logger(__name__)
 
 MAX_PLANS = 256
 STRANGER_SECONDS = 0.2
+MAX_DEATHS = 3
+"""So many processes may die in the middle of turns of one run, without any progress in between, before it is ended as `poison`."""
 
 
 class Host:
     """One process that owns runs.
 
     `notify` is told the ids of runs that others may own and that have something new (children, parents); it must not block.
-    `dedicated_to`: claim this run only.
+    `dedicated_to`: claim this run only. `marks`: a file for this process and those that follow it, see marks.py.
     """
 
     def __init__(
@@ -52,8 +56,10 @@ class Host:
         clock: Clock | None = None,
         dedicated_to: str | None = None,
         notify: Callable[[Sequence[str]], None] | None = None,
+        marks: Path | None = None,
     ) -> None:
         self._owner = owner
+        self._marks = Marks(marks)
         self._store = store
         self._journal = store.journal
         self._settings = settings
@@ -71,6 +77,7 @@ class Host:
             children,
             self._dispatcher,
             self._clock,
+            self._marks,
             patience_ms=settings.passivate_after_ms,
             notify=self._notify,
         )
@@ -101,7 +108,7 @@ class Host:
 
     async def start(self) -> None:
         """Register this owner and begin to look for work."""
-        await self._journal.register(self._owner)
+        await self._journal.register(self._owner, suspects=self._marks.suspects)
         for loop in (self._intake.claim, self._intake.audit, self._inboxes, self._beats):
             self._spawn(self._forever(loop))
         self._intake.look_around()
@@ -202,11 +209,13 @@ class Host:
     def _first(self, claim: Claim) -> Append | None:
         """The first turn of a fresh run, to be written together with its claim. Called on the writer's thread."""
         plan = self._plans.get(claim.row.definition)
-        if plan is None or claim.events is None or claim.row.status is not RunStatus.QUEUED or self._draining:
+        fresh = claim.row.status is RunStatus.QUEUED and claim.row.deaths < MAX_DEATHS
+        if plan is None or claim.events is None or not fresh or self._draining:
             return None
         try:
-            slot = Slot(claim.row, fold(plan, claim.events, run_id=claim.row.run_id), again=False)
-            turn = self._turns.open(slot, self._clock.now())
+            with self._marks.turning(claim.row.run_id, WRITER):
+                slot = Slot(claim.row, fold(plan, claim.events, run_id=claim.row.run_id), again=False)
+                turn = self._turns.open(slot, self._clock.now())
         except Exception:  # noqa: BLE001 - the ordinary way meets it again, and knows what to do
             return None
         if turn is None:
@@ -231,9 +240,12 @@ class Host:
         """Begin to own a claimed run: fold its journal and take its first turn. Raises StoreUnavailable."""
         run_id = claim.row.run_id
         try:
+            if claim.row.deaths >= MAX_DEATHS:
+                raise RunPoisoned(f"{claim.row.deaths} processes died while they computed this run's turns, and it made no progress")
             plan = await self._plan(claim.row)
             events = claim.events if claim.events is not None else await self._events(run_id)
-            slot = Slot(claim.row, fold(plan, events, run_id=run_id), head=claim.row.head)
+            with self._marks.turning(run_id):
+                slot = Slot(claim.row, fold(plan, events, run_id=run_id), head=claim.row.head)
         except StoreUnavailable:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever is wrong with one run must not touch the others
@@ -310,6 +322,8 @@ class Host:
             self._metrics.run_ended(slot.row.workflow, state.status.value, state.mode, seconds)
         if state.ended or work.release:
             self._forget(slot)
+            if self._draining and not state.ended and self._others is not None:
+                self._others([slot.run_id])
         elif work.more:
             slot.again = True
         elif work.wake_at is not None:
@@ -349,8 +363,10 @@ class Host:
 
     async def _hand_over_all(self) -> None:
         now = self._clock.now()
-        released = [self._turns.release(slot, now) for slot in list(self._slots.values()) if not slot.turning]
-        await asyncio.gather(*released)
+        slots = [slot for slot in self._slots.values() if not slot.turning]
+        await asyncio.gather(*(self._turns.release(slot, now) for slot in slots))
+        if self._others is not None:
+            self._others([slot.run_id for slot in slots])
 
     def _check_idle(self) -> None:
         if self._draining and not self._slots:
@@ -372,3 +388,4 @@ class Host:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._dispatcher.close()
+        self._marks.close()

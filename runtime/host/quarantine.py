@@ -1,24 +1,32 @@
 """A run whose journal or turn breaks an invariant is failed with its evidence kept; the server and its neighbours go on."""
 
+from typing import Any
+
 import structlog
 
 from runtime.engine.events import Event, Kind
 from runtime.engine.states import RunStatus
-from runtime.errors import AgenticError
+from runtime.errors import AgenticError, RunPoisoned
 from runtime.store.protocol import Append, Journal, RunRow
 
 log = structlog.get_logger(__name__)
 
 
 async def quarantine(journal: Journal, row: RunRow, failure: Exception, now: int) -> None:
-    """End the run as `failed` with code `broken_run`; a run being canceled ends `canceled`. Raises StoreUnavailable."""
+    """End the run as `failed` with code `broken_run` or `poison`; a run being canceled ends `canceled`. Raises StoreUnavailable."""
     log.error("run_quarantined", run_id=row.run_id, exc_info=failure)
     current = await journal.run(row.run_id)
     if current is None or current.status.ended or current.epoch != row.epoch:
         return
-    cause = failure.code if isinstance(failure, AgenticError) else type(failure).__name__
-    error = {"code": "broken_run", "message": f"the run cannot go on: {cause}", "retryable": False}
+    error = _error(failure)
     canceled = current.cancel_requested_at is not None
     kind, status = (Kind.RUN_CANCELED, RunStatus.CANCELED) if canceled else (Kind.RUN_FAILED, RunStatus.FAILED)
     event = Event(current.head + 1, current.epoch, kind, now, body=None if canceled else {"error": error})
     await journal.append(Append(row.run_id, current.epoch, current.head, (event,), status, ended_at=now, error=None if canceled else error, release=True))
+
+
+def _error(failure: Exception) -> dict[str, Any]:
+    if isinstance(failure, RunPoisoned):
+        return {"code": failure.code, "message": str(failure), "retryable": False}
+    cause = failure.code if isinstance(failure, AgenticError) else type(failure).__name__
+    return {"code": "broken_run", "message": f"the run cannot go on: {cause}", "retryable": False}

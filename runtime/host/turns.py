@@ -12,14 +12,16 @@ from runtime.artifacts.protocol import ArtifactStore
 from runtime.clock import Clock
 from runtime.engine.advance import advance
 from runtime.engine.commands import CancelChild, Command, StartChild, StartItems, StartStep, StopStep
-from runtime.engine.decide import in_flight
+from runtime.engine.decide import in_flight, needs_own_process
 from runtime.engine.events import RUN_ENDS, Event, Kind
 from runtime.engine.evolve import evolve
+from runtime.engine.state import RunState
 from runtime.engine.states import RunStatus
 from runtime.engine.turn import Turn
 from runtime.failpoints import reach, without
 from runtime.host.children import Children, child_message
 from runtime.host.dispatch import Dispatcher, step_call
+from runtime.host.marks import Marks
 from runtime.host.slot import Recorded, Slot
 from runtime.steps.protocol import StepResult
 from runtime.store.protocol import Append, AppendOutcome, ApprovalRow, ArtifactRow, Catalog, Journal, Message, MessageKind, NewRun
@@ -59,6 +61,7 @@ class Turns:
         children: Children,
         dispatcher: Dispatcher,
         clock: Clock,
+        marks: Marks,
         *,
         patience_ms: int,
         notify: Callable[[Sequence[str]], None],
@@ -69,6 +72,7 @@ class Turns:
         self._children = children
         self._dispatcher = dispatcher
         self._clock = clock
+        self._marks = marks
         self._patience_ms = patience_ms
         self._notify = notify
 
@@ -94,15 +98,16 @@ class Turns:
 
         `draining`: only record what came in, and hand the run over as soon as nothing of it is in flight.
         """
-        reach("turn.before", slot.row.workflow)
         results, messages, calls = slot.take()
         now = self._clock.now()
         work = Work(head=slot.state.head)
-        self._record(slot, calls, work, now)
-        turn = advance(slot.state, now=now, results=results, messages=messages, recover=slot.recover, hold=draining, patience_ms=self._patience_ms)
+        with self._marks.turning(slot.run_id):
+            reach("turn.before", slot.row.workflow)
+            self._record(slot, calls, work, now)
+            turn = advance(slot.state, now=now, results=results, messages=messages, recover=slot.recover, hold=draining, patience_ms=self._patience_ms)
         work.add(turn)
         await self._complete(slot, turn, work, now)
-        if draining and not slot.state.ended and (slot.recover or not in_flight(slot.state)):
+        if draining and not slot.state.ended and (slot.recover or not self._bound(slot.state)):
             work.release, work.wake_at = True, now
         slot.recover = False
         await self._register_artifacts(results, now)
@@ -116,6 +121,12 @@ class Turns:
             slot.applied.update(work.applied)
             self.opened(slot, work)
         return outcome, work
+
+    def _bound(self, state: RunState) -> bool:
+        """Whether something in flight would be lost if this process gave the run up now."""
+        if not self._dispatcher.detached:
+            return in_flight(state)
+        return in_flight(state) and any(needs_own_process(state, name) for name in state.active)
 
     async def _register_artifacts(self, results: Sequence[StepResult], now: int) -> None:
         """Names first, then the results that speak of them: a name whose result is refused afterwards harms nobody."""
@@ -149,7 +160,8 @@ class Turns:
             prepared += len(starts)
             runs, refused = await self._children.prepare(slot, starts, now)
             work.children += runs
-            turn = advance(slot.state, now=now, messages=refused, patience_ms=self._patience_ms)
+            with self._marks.turning(slot.run_id):
+                turn = advance(slot.state, now=now, messages=refused, patience_ms=self._patience_ms)
             turn.applied.clear()  # these messages never were in the inbox
             work.add(turn)
 
@@ -205,6 +217,10 @@ _LARGE = {
 }
 
 
+_AGAIN = frozenset({Kind.STEP_STARTED, Kind.ITEMS_STARTED, Kind.RUN_WOKEN, Kind.RUN_WAITING})
+"""What a new owner writes before anything new has happened."""
+
+
 def _append(slot: Slot, work: Work, events: Sequence[Event], now: int) -> Append:
     """What to write: these events and the columns that follow from the state they led to."""
     state = slot.state
@@ -226,6 +242,7 @@ def _append(slot: Slot, work: Work, events: Sequence[Event], now: int) -> Append
         wake_at=work.wake_at if work.release else None,
         approvals=tuple(_approvals(slot, events)),
         messages=tuple(_to_parent(slot, body, now)) if last is not None else (),
+        progress=not events or any(event.kind not in _AGAIN for event in events),
         children=tuple(work.children),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,9 @@ class StepResult:
 
 class Executor(Protocol):
     """Carries steps out. Knows nothing of journals; may lose everything at any time, which the host then notices."""
+
+    detached: ClassVar[bool] = False
+    """Whether what is in flight outlives the process that asked for it, so that its next owner can join it. Never true of steps with `resources`."""
 
     def execute(self, calls: Sequence[StepCall]) -> AsyncIterator[list[StepResult]]:
         """Carry out calls; yield results in batches as they come, each (call, item) exactly once.

@@ -10,7 +10,7 @@ from runtime.engine.events import Event, Kind
 from runtime.store.codec import event_row
 from runtime.store.columns import any_of
 from runtime.store.operations import TakeRuns, Wanted
-from runtime.store.protocol import Claim, RunRow
+from runtime.store.protocol import Claim
 from runtime.store.rows import RUN_COLUMNS, journals, run_row
 from runtime.store.tables import events, owners, runs
 
@@ -23,7 +23,7 @@ _SHARED = runs.c.isolation == "shared"
 
 def _runs(*conditions: ColumnElement[bool]) -> Select[Any]:
     """Most urgent first, then longest due. Rows that another claimer has locked are skipped, never waited for."""
-    ordered = select(*RUN_COLUMNS, runs.c.claim_head).where(*conditions).order_by(runs.c.priority.desc(), runs.c.wake_at, runs.c.run_id)
+    ordered = select(*RUN_COLUMNS).where(*conditions).order_by(runs.c.priority.desc(), runs.c.wake_at, runs.c.run_id)
     return ordered.limit(bindparam("limit")).with_for_update(key_share=True, skip_locked=True)
 
 
@@ -39,9 +39,7 @@ _REGISTERED = select(owners.c.owner).where(any_of(owners.c.owner, "ids")).order_
 
 _INSERT_EVENT = insert(events)
 _TAKE = (
-    update(runs)
-    .where(runs.c.run_id == bindparam("b_run_id"))
-    .values(epoch=bindparam("epoch"), owner=bindparam("owner"), head=bindparam("head"), claim_head=bindparam("head"), deaths=bindparam("deaths"), wake_at=None)
+    update(runs).where(runs.c.run_id == bindparam("b_run_id")).values(epoch=bindparam("epoch"), owner=bindparam("owner"), head=bindparam("head"), wake_at=None)
 )
 
 
@@ -69,10 +67,11 @@ def _confirmed(connection: Connection, operation: TakeRuns) -> list[Claim]:
 
 
 def _take(connection: Connection, wanted: Wanted) -> list[Claim]:
-    found = [_claimed(run_row(row[:-1]), row[-1], wanted) for row in _find(connection, wanted)]
+    rows = map(run_row, _find(connection, wanted))
+    found = [replace(row, epoch=row.epoch + 1, head=row.head + 1, owner=wanted.owner, wake_at=None) for row in rows]
     if not found:
         return []
-    connection.execute(_TAKE, [{"b_run_id": row.run_id, "epoch": row.epoch, "owner": row.owner, "head": row.head, "deaths": row.deaths} for row in found])
+    connection.execute(_TAKE, [{"b_run_id": row.run_id, "epoch": row.epoch, "owner": row.owner, "head": row.head} for row in found])
     claimed = [Event(row.head, row.epoch, Kind.RUN_CLAIMED, wanted.now, body={"owner": wanted.owner}) for row in found]
     connection.execute(_INSERT_EVENT, [event_row(row.run_id, event) for row, event in zip(found, claimed, strict=True)])
     along = journals(connection, [row.run_id for row in found if row.head <= _JOURNAL_ALONG])
@@ -89,9 +88,3 @@ def _find(connection: Connection, wanted: Wanted) -> list[Sequence[Any]]:
         found += connection.execute(_DUE, {"now": wanted.now, "priority": priority, "limit": wanted.limit - len(found)})
         priority = connection.scalar(_NEXT_PRIORITY, {"above": priority}) if len(found) < wanted.limit else None
     return found
-
-
-def _claimed(row: RunRow, claim_head: int, wanted: Wanted) -> RunRow:
-    """The row as after the claim. An owner that died before it could append anything has one more death on the run's account."""
-    died = row.owner is not None and row.head == claim_head
-    return replace(row, epoch=row.epoch + 1, head=row.head + 1, owner=wanted.owner, wake_at=None, deaths=row.deaths + died)

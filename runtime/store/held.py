@@ -34,7 +34,6 @@ class Held:
 
     run_id: str
     epoch: int
-    claim_head: int
     parent_run: str | None
     status: str
     head: int
@@ -80,7 +79,7 @@ class Held:
 
 # One order of locking for everybody: no deadlocks between appends. SQLite ignores FOR NO KEY UPDATE: it holds one lock for all.
 _HOLD = (
-    select(*(runs.c[name] for name in ("run_id", "epoch", "claim_head", "parent_run", *_CHANGING)))
+    select(*(runs.c[name] for name in ("run_id", "epoch", "parent_run", *_CHANGING)))
     .where(any_of(runs.c.run_id, "ids"))
     .order_by(runs.c.run_id)
     .with_for_update(key_share=True)

@@ -57,8 +57,8 @@ class SqlJournal:
     async def send(self, message: Message) -> SendOutcome:
         return await self._writer.write(Deliver(message))
 
-    async def register(self, owner: OwnerRow) -> None:
-        await self._work(lambda connection: owners.register(connection, owner))
+    async def register(self, owner: OwnerRow, *, suspects: Sequence[str] = ()) -> None:
+        await self._work(lambda connection: owners.register(connection, owner, suspects))
 
     async def beat(self, owner: str, *, draining: bool = False) -> bool:
         return await self._writer.write(Beat(owner, draining=draining))

@@ -128,7 +128,6 @@ def prepare_run(new: NewRun) -> PreparedRun:
         "mode": row.mode,
         "epoch": row.epoch,
         "head": len(new.events),
-        "claim_head": 0,
         "created_at": row.created_at,
         "wake_at": row.created_at if row.wake_at is None else row.wake_at,
         "priority": row.priority,

@@ -20,13 +20,15 @@ _BURY = delete(owners).where(any_of(owners.c.owner, "dead"))
 _LEFT_BEHIND = runs.c.owner.is_not(None) & ~exists().where(owners.c.owner == runs.c.owner)
 _FIND_RUNS = select(runs.c.run_id).where(_LEFT_BEHIND)
 _FREE_RUNS = update(runs).where(any_of(runs.c.run_id, "ids"), _LEFT_BEHIND)
-_COUNT_DEATHS = _FREE_RUNS.where(runs.c.head == runs.c.claim_head).values(deaths=runs.c.deaths + 1)
+_SUSPECT = update(runs).where(any_of(runs.c.run_id, "ids"), runs.c.ended_at.is_(None)).values(deaths=runs.c.deaths + 1)
 _MAKE_CLAIMABLE = _FREE_RUNS.values(owner=None, wake_at=bindparam("b_now"))
 
 
-def register(connection: Connection, row: OwnerRow) -> None:
-    """Insert an owner; a repeated registration changes nothing."""
-    connection.execute(_REGISTER, {name: getattr(row, name) for name in _FIELDS})
+def register(connection: Connection, row: OwnerRow, suspects: Sequence[str]) -> None:
+    """Insert an owner, and put a death on the account of the runs its predecessor died of; a repeated registration changes nothing."""
+    fresh = connection.execute(_REGISTER, {name: getattr(row, name) for name in _FIELDS}).rowcount > 0
+    if fresh and suspects:
+        connection.execute(_SUSPECT, {"ids": list(hold(connection, suspects))})
 
 
 def beat_owners(connection: Connection, operations: Sequence[Beat]) -> None:
@@ -48,5 +50,4 @@ def bury(connection: Connection, dead: Sequence[str], now: int) -> int:
     if not held:
         return 0
     # Between finding and locking another process may have taken some of them: the conditions are asked again.
-    connection.execute(_COUNT_DEATHS, {"ids": list(held)})
     return connection.execute(_MAKE_CLAIMABLE, {"ids": list(held), "b_now": now}).rowcount

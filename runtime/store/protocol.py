@@ -171,6 +171,8 @@ class Append:
     """Questions to insert, or to settle when `decided_at` is set."""
     messages: tuple[Message, ...] = ()
     """Messages to other runs (a child tells its parent), delivered in the same transaction."""
+    progress: bool = True
+    """False when all this does is to start again what an earlier owner had in flight: the run's `deaths` then stay."""
     children: tuple[NewRun, ...] = ()
     """Runs to insert in the same transaction. One whose id is already there was inserted by an earlier try: it is left alone."""
 
@@ -268,9 +270,8 @@ class Journal(Protocol):
     ) -> list[Claim]:
         """Take up to `limit` runs that nobody owns and whose `wake_at` has come, or whose owner is in `dead`.
 
-        With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim raises the epoch,
-        appends `run.claimed`, and adds one to `deaths` when the previous owner died without having appended anything since its
-        own claim. `first` may give a claimed run's first append, which is then part of the same transaction; it must be pure and
+        With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim raises the epoch
+        and appends `run.claimed`. `first` may give a claimed run's first append, which is then part of the same transaction; it must be pure and
         quick, may be called on another thread, and more than once.
         """
         ...
@@ -297,7 +298,10 @@ class Journal(Protocol):
 
     async def approval(self, approval_id: str) -> ApprovalRow | None: ...
 
-    async def register(self, owner: OwnerRow) -> None: ...
+    async def register(self, owner: OwnerRow, *, suspects: Sequence[str] = ()) -> None:
+        """Begin to live. `suspects`: runs in the middle of whose turns the process before this one died; each gets one more of `deaths`,
+        which its next progress takes away again."""
+        ...
 
     async def beat(self, owner: str, *, draining: bool = False) -> bool:
         """Show that this owner lives. False when it was removed as dead: it must end itself."""

@@ -30,7 +30,6 @@ runs = Table(
     Column("mode", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("head", BigInteger, nullable=False),
-    Column("claim_head", BigInteger, nullable=False),  # seq of the last `run.claimed`: head == claim_head means no progress since
     Column("created_at", BigInteger, nullable=False),
     Column("owner", Text),
     Column("waiting_for", Text),

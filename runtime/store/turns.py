@@ -106,7 +106,7 @@ def _change(run: Held, turn: WriteTurn) -> None:
     run.changed = True
     run.status, run.waiting_for = append.status.value, append.waiting_for
     run.head += len(append.events)
-    run.deaths = 0 if append.events else run.deaths
+    run.deaths = 0 if append.events and append.progress else run.deaths
     run.started_at = run.started_at if append.started_at is None else append.started_at
     run.result, run.error = turn.result, turn.error
     if append.status.ended:

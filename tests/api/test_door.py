@@ -248,7 +248,7 @@ def test_every_error_has_a_status() -> None:
             yield child
             yield from tree(child)
 
-    ours = {"internal", "invalid_transition", "step_failed", "schema_mismatch", "journal_damaged"}
+    ours = {"internal", "poison", "invalid_transition", "step_failed", "schema_mismatch", "journal_damaged"}
     codes = {kind.code for kind in tree(AgenticError) if kind.__module__.startswith("runtime.")}
     assert codes - set(problems.STATUS) <= ours
     assert not ours & set(problems.STATUS)

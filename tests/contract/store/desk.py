@@ -93,8 +93,8 @@ class Desk:
         """Put values into a run's row behind the journal's back."""
         await self.store.writer.write(Work(lambda connection: connection.execute(update(runs).where(runs.c.run_id == run_id).values(columns)) and None))
 
-    async def owner(self, name: str = "host-1") -> str:
-        await self.journal.register(OwnerRow(name, 0, tick(), "machine", name, "0.1.0"))
+    async def owner(self, name: str = "host-1", *, suspects: Sequence[str] = ()) -> str:
+        await self.journal.register(OwnerRow(name, 0, tick(), "machine", name, "0.1.0"), suspects=suspects)
         return name
 
     async def submit(self, **fields: Any) -> str:

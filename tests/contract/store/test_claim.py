@@ -5,8 +5,7 @@ import asyncio
 from runtime.engine.events import Kind
 from runtime.engine.states import RunStatus
 from runtime.store.open import Store
-from runtime.store.protocol import AppendOutcome
-from tests.contract.store.desk import Desk, Hand, new_run
+from tests.contract.store.desk import Desk, new_run
 
 
 async def test_a_claim_raises_the_epoch_and_is_an_event(desk: Desk):
@@ -81,19 +80,6 @@ async def test_runs_of_the_dead_are_taken_over(desk: Desk):
     assert await desk.claim("host-2") == []
     (claim,) = await desk.claim("host-2", dead=["host-1"])
     assert (claim.row.owner, claim.row.epoch, claim.row.head) == ("host-2", 2, hand.head + 1)
-
-
-async def test_deaths_count_only_without_progress_and_progress_clears_them(desk: Desk):
-    for name in ("a", "b", "c", "d"):
-        await desk.owner(name)
-    run_id = await desk.submit()
-    await desk.claim("a", run_id)
-    (second,) = await desk.claim("b", run_id, dead=["a"])
-    (third,) = await desk.claim("c", run_id, dead=["b"])
-    assert [second.row.deaths, third.row.deaths] == [1, 2]
-    assert await Hand(desk.store, third.row).start() is AppendOutcome.COMMITTED
-    (fourth,) = await desk.claim("d", run_id, dead=["c"])
-    assert fourth.row.deaths == 0
 
 
 async def test_who_is_not_registered_gets_nothing(desk: Desk):

@@ -1,5 +1,6 @@
 """Owners: who lives, and what becomes of the runs of those who do not."""
 
+from runtime.engine.events import Kind
 from runtime.store.open import Store
 from runtime.store.protocol import AppendOutcome, OwnerRow
 from tests.contract.store.desk import Desk, Hand
@@ -30,15 +31,24 @@ async def test_a_buried_owner_learns_it_and_gets_nothing_more(desk: Desk):
     assert [claim.row.run_id for claim in await desk.claim("b")] == [hand.run_id]
 
 
-async def test_burying_counts_a_death_without_progress(desk: Desk):
+async def test_only_the_run_a_process_died_of_is_suspected_and_progress_clears_it(desk: Desk):
     await desk.owner("a")
-    run_id = await desk.submit()
-    await desk.claim("a", run_id)
+    suspect, neighbour = await desk.submit(), await desk.submit()
+    await desk.claim("a", suspect, neighbour)
     await desk.journal.bury(["a"], now=7)
-    assert (await desk.run(run_id)).deaths == 1
-    await desk.owner("b")
-    (claim,) = await desk.claim("b")
-    assert claim.row.deaths == 1, "the claim after it does not count it again"
+    for name in ("b", "c"):
+        await desk.owner(name, suspects=[suspect])
+        await desk.owner(name, suspects=[suspect])
+    claims = {claim.row.run_id: claim.row for claim in await desk.claim("c")}
+    assert (claims[suspect].deaths, claims[neighbour].deaths) == (2, 0), "a repeated registration counts once"
+    hand = Hand(desk.store, claims[suspect])
+    assert await hand.append((Kind.STEP_STARTED, {"step": "a", "attempt": 2}), progress=False) is AppendOutcome.COMMITTED
+    assert (await desk.run(suspect)).deaths == 2
+    assert await hand.start() is AppendOutcome.COMMITTED
+    assert (await desk.run(suspect)).deaths == 0
+    assert await hand.end() is AppendOutcome.COMMITTED
+    await desk.owner("d", suspects=[suspect, "018bcfe5-77af-7fba-83a3-db0000000000"])
+    assert (await desk.run(suspect)).deaths == 0, "one that has ended, or is gone, is left alone"
 
 
 async def test_a_burial_frees_what_an_earlier_one_left_behind(desk: Desk):

@@ -1,5 +1,7 @@
 """Time, webhooks, limits of concurrency, retention: one function for each."""
 
+from alembic import op
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -8,10 +10,16 @@ depends_on = None
 
 def upgrade() -> None:
     """Add what each part needs."""
+    _suspicion()
     _concurrency()
     _schedules()
     _webhooks()
     _retention()
+
+
+def _suspicion() -> None:
+    """Whether a run brings its hosts down is told by the hosts, no longer guessed from its journal."""
+    op.drop_column("runs", "claim_head")
 
 
 def _concurrency() -> None:
