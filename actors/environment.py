@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from runtime import failpoints
 from runtime.settings import Settings
@@ -56,6 +56,8 @@ def settings_document(settings: Settings) -> dict[str, Any]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json")
         document[name] = str(value.absolute()) if isinstance(value, Path) else value
     return {name: value for name, value in document.items() if value is not None}
 

@@ -1,4 +1,5 @@
-"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, and counts the metrics of the cluster.
+"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, counts the metrics of the cluster, and
+lets what is old go.
 
 It decides nothing that matters: without it runs go on and dead owners are still noticed by their heartbeats, only a little later.
 """
@@ -18,9 +19,11 @@ from actors.names import AGENT, DEDICATED, SUPERVISOR, WORKFLOW, handle, living,
 from actors.pool import Pool, spawn_actor
 from actors.process import end_with_raylet, set_up_logs, settings
 from actors.workflow import RemoteWorkflowActor
+from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
 from runtime.errors import StoreUnavailable
 from runtime.metrics import Registry
+from runtime.retention import Janitor
 from runtime.store.open import open_store
 
 log = structlog.get_logger(__name__)
@@ -44,6 +47,8 @@ class SupervisorActor:
         self._cores = float(ray.cluster_resources().get("CPU", 1))
         self._watchdog = asyncio.create_task(end_with_raylet())
         self._tending = asyncio.create_task(self._tend_forever())
+        janitor = Janitor(self._store.retention, open_artifacts(self._settings), self._settings, self._clock)
+        self._cleaning = asyncio.create_task(janitor.run())
 
     def _open_pools(self) -> None:
         resources = ray.cluster_resources()
@@ -87,6 +92,7 @@ class SupervisorActor:
     async def drain(self) -> None:
         """Stop everything in order: owners hand their runs over first, then those who carried steps out leave."""
         self._tending.cancel()
+        self._cleaning.cancel()
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
         await self._store.close()

@@ -17,6 +17,7 @@ from runtime.gateway import Gateway
 from runtime.host import Host
 from runtime.ids import uuid7
 from runtime.metrics import Metrics, Registry
+from runtime.retention import Janitor
 from runtime.settings import Settings
 from runtime.steps.context import StepServices
 from runtime.steps.isolated import LocalIsolated
@@ -90,6 +91,8 @@ class LocalPlatform:
             stack.push_async_callback(executor.close)
             self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
             runner = LocalRunner(self.host, metrics, self.store)
+            janitor = asyncio.create_task(Janitor(self.store.retention, artifacts, self.settings, SystemClock()).run(), name="janitor")
+            stack.push_async_callback(stopped, janitor)
             self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)
             await self.host.start()
             stack.push_async_callback(self.host.stop, self.settings.drain_ms)
@@ -101,6 +104,12 @@ class LocalPlatform:
 
     async def _record(self, call: StepCall, index: int | None, body: dict[str, object]) -> None:
         await self.host.record(call.run_id, call.epoch, call.step_key, {**body, "index": index})
+
+
+async def stopped(task: asyncio.Task[None]) -> None:
+    """Cancel a task that runs for ever and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def new_owner(name: str) -> OwnerRow:

@@ -8,13 +8,26 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 
 def _named(*names: str) -> Any:
     """A field read from these variables (the first one wins) or from its own name in the file."""
     return AliasChoices(*names)
+
+
+Days = Annotated[float, Field(ge=0)]
+
+
+class Retention(BaseModel):
+    """Days that ended runs are kept, by how they ended; null: for ever."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    succeeded: Days | None = 30
+    failed: Days | None = 90
+    canceled: Days | None = 30
 
 
 class Settings(BaseSettings):
@@ -74,6 +87,12 @@ class Settings(BaseSettings):
     """Of one step; larger outputs fail it with `output_too_large`."""
     max_queued_runs: int = 100_000
     """Beyond this many runs that have not ended, new ones are refused with 429."""
+    retention: Retention = Retention()
+    """What is older goes with all that belongs to it, unless its definition says otherwise."""
+    retention_max_bytes: Annotated[int, Field(ge=2**20)] | None = None
+    """A database that holds more than this loses its oldest ended runs first, however young, but for states that are kept for ever."""
+    artifact_grace_hours: Annotated[float, Field(ge=1)] = 24
+    """How long content that no run refers to stays, twice: before it is set aside, and before it goes for good."""
     idempotency_hours: Annotated[int, Field(ge=24)] = 48
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

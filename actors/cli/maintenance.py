@@ -25,6 +25,28 @@ async def _upgrade() -> None:
     await (await open_store(load_settings().database, migrate=True)).close()
 
 
+@database.command()
+def prune(
+    *,
+    older_than: Annotated[str | None, typer.Option("--older-than", help="Age since the end, such as 30d or 12h; the settings decide when absent.")] = None,
+    status: Annotated[list[str], typer.Option("--status", help="Only runs that ended so: succeeded, failed, canceled. May be repeated.")] = [],  # noqa: B006 - typer copies it
+    workflow: Annotated[str | None, typer.Option("--workflow", help="Only runs of this workflow.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    vacuum: Annotated[bool, typer.Option("--vacuum", help="Then give the room back to the disk (SQLite; everything that writes waits).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove old runs with all that belongs to them, now. Safe while the platform runs."""
+    from actors.cli.pruning import Wish, carry_out
+
+    wish = Wish(older_than, tuple(status), workflow, dry_run=dry_run, vacuum=vacuum)
+    pruned = asyncio.run(carry_out(load_settings(), wish))
+    if as_json:
+        print_json(pruned.document())
+    else:
+        for text in pruned.sentences():
+            line(text)
+
+
 def doctor(
     *,
     fsck: Annotated[bool, typer.Option("--fsck", help="Also check every run's journal against the invariants. Reads the whole database.")] = False,

@@ -103,6 +103,18 @@ def _order(run_id: str, verb: str, body: dict[str, Any], *, as_json: bool) -> di
 
 
 @runs.command()
+def delete(run_id: RunId, *, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Remove an ended run, its journal and its artifacts. There is no way back."""
+    from actors.cli.client import api
+
+    if not yes:
+        typer.confirm(f"Remove run {run_id} for ever?", abort=True)
+    with api() as client:
+        client.call("DELETE", _path(run_id))
+    line(f"{run_id} is gone")
+
+
+@runs.command()
 def cancel(run_id: RunId, reason: Annotated[str, typer.Option(help="Kept in the journal.")] = "", *, as_json: Json = False) -> None:
     """Cancel a run: what is in flight is stopped, `finally` steps still run."""
     _order(run_id, "cancel", {"reason": reason} if reason else {}, as_json=as_json)

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import hashlib
 import os
-import re
 import tempfile
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
@@ -14,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from runtime.artifacts import folder
+from runtime.artifacts.aside import DIGEST, SetAside, Stored
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import ArtifactMissing, ArtifactStoreFull, PayloadTooLarge, StoreUnavailable
 from runtime.failpoints import reach
@@ -24,7 +25,6 @@ THREADS = 8
 ABANDONED_SECONDS = 24 * 3600
 """An unfinished file older than this belongs to a process that died."""
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM))
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class LocalArtifacts(ArtifactStore):
         """Use the folder `root`, created when missing. Raises ArtifactStoreFull or StoreUnavailable when that is not possible."""
         self._root = root
         self._incoming = root / "incoming"
+        self._aside = root / "removed"
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="artifacts")
         with _translated():
             self._incoming.mkdir(parents=True, exist_ok=True)
@@ -74,12 +75,24 @@ class LocalArtifacts(ArtifactStore):
 
     async def size(self, digest: str) -> int | None:
         try:
-            return (await self._in_thread(os.stat, self._path(digest))).st_size
+            return await self._in_thread(self._size, digest)
         except ArtifactMissing:
             return None
 
-    async def delete(self, digest: str) -> None:
-        await self._in_thread(partial(self._path(digest).unlink, missing_ok=True))
+    async def stored(self, after: str = "", limit: int = 1000) -> list[Stored]:
+        return await self._in_thread(folder.stored, self._root, after, limit)
+
+    async def set_aside(self, digest: str, at: int) -> None:
+        await self._in_thread(self._move, self._path(digest), self._aside / SetAside(digest, at).name)
+
+    async def aside(self, after: SetAside | None = None, limit: int = 1000) -> list[SetAside]:
+        return await self._in_thread(folder.set_aside, self._aside, f"{after.digest}.{after.at}" if after else "", limit)
+
+    async def put_back(self, item: SetAside) -> None:
+        await self._in_thread(self._move, self._aside / item.name, self._path(item.digest))
+
+    async def erase(self, item: SetAside) -> None:
+        await self._in_thread(partial((self._aside / item.name).unlink, missing_ok=True))
 
     def close(self) -> None:
         """Let the threads end; what they are writing is finished first."""
@@ -145,12 +158,40 @@ class LocalArtifacts(ArtifactStore):
         _sync_folder(path.parent)
         reach("artifact.after_put")
 
+    def _places(self, digest: str) -> Iterator[Path]:
+        """Where it may be: in its place, or set aside; and in its place again, if it was put back between the two looks."""
+        yield self._path(digest)
+        yield from folder.copies(self._aside, digest)
+        yield self._path(digest)
+
     def _open(self, digest: str) -> tuple[BinaryIO, int]:
-        file = self._path(digest).open("rb")
-        return file, os.fstat(file.fileno()).st_size
+        for path in self._places(digest):
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                continue
+            return file, os.fstat(file.fileno()).st_size
+        raise FileNotFoundError(digest)
+
+    def _size(self, digest: str) -> int:
+        file, size = self._open(digest)
+        file.close()
+        return size
+
+    def _move(self, source: Path, target: Path) -> None:
+        """Rename, so that at every moment the content has one name or the other."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(source, target)
+        except FileNotFoundError:
+            return  # another process was quicker
+        _sync_folder(target.parent)
+        _sync_folder(source.parent)
 
     def _read(self, digest: str) -> bytes:
-        data = self._path(digest).read_bytes()
+        file, _ = self._open(digest)
+        with file:
+            data = file.read()
         if hashlib.sha256(data).hexdigest() != digest:
             self._quarantine(digest)
             raise _missing(digest, "its content has changed on disk")
@@ -159,7 +200,8 @@ class LocalArtifacts(ArtifactStore):
     def _quarantine(self, digest: str) -> None:
         """Move a damaged file aside, so that storing the content again heals it and the evidence stays."""
         path = self._path(digest)
-        os.replace(path, path.with_suffix(".corrupt"))
+        if path.exists():
+            os.replace(path, path.with_suffix(".corrupt"))
 
     def _sweep(self) -> None:
         now = time.time()

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Protocol
 
+from runtime.artifacts.aside import SetAside, Stored
+
 
 class ArtifactStore(Protocol):
     """Bytes by their SHA-256. Contract suite: tests/contract/artifacts."""
@@ -26,4 +28,25 @@ class ArtifactStore(Protocol):
         """Bytes, or None when absent."""
         ...
 
-    async def delete(self, digest: str) -> None: ...
+    async def stored(self, after: str = "", limit: int = 1000) -> list[Stored]:
+        """A page of the content in its place, by hash, from the one after the hash `after`."""
+        ...
+
+    async def set_aside(self, digest: str, at: int) -> None:
+        """Take content that nobody refers to out of its place; `get`, `stream` and `size` still find it. Nothing when it is not there.
+
+        Storing the same content again brings it back at once, whatever happens at the same moment.
+        """
+        ...
+
+    async def aside(self, after: SetAside | None = None, limit: int = 1000) -> list[SetAside]:
+        """A page of what was set aside, by hash and time, from the one after `after`."""
+        ...
+
+    async def put_back(self, item: SetAside) -> None:
+        """Return it to its place: somebody refers to it after all. Nothing when it is no longer aside."""
+        ...
+
+    async def erase(self, item: SetAside) -> None:
+        """Delete it for good. The same content in its place, or set aside at another time, stays."""
+        ...

@@ -15,7 +15,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from runtime.artifacts.local import CHUNK, DIGEST, check_limit
+from runtime.artifacts.aside import DIGEST, SetAside, Stored, parse_aside
+from runtime.artifacts.local import CHUNK, check_limit
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import ArtifactMissing, StoreUnavailable
 from runtime.failpoints import reach
@@ -23,6 +24,9 @@ from runtime.failpoints import reach
 THREADS = 16
 SPOOL_BYTES = 8 * 2**20
 """A stream up to this size is gathered in memory before it is sent, a longer one in a temporary file: its hash is its key."""
+
+ASIDE = "removed/"
+"""Below it lies what was set aside. Comes after every hash in the bucket's order."""
 
 T = TypeVar("T")
 
@@ -69,8 +73,7 @@ class S3Artifacts(ArtifactStore):
         stop = size if end is None else min(end, size)
         if start >= stop:
             return
-        wanted = partial(self._client.get_object, Bucket=self._bucket, Key=_key(digest), Range=f"bytes={start}-{stop - 1}")
-        body = (await self._in_thread(wanted))["Body"]
+        body = (await self._in_thread(partial(self._find, self._client.get_object, digest, Range=f"bytes={start}-{stop - 1}")))["Body"]
         hasher = hashlib.sha256() if stop - start == size else None
         try:
             while chunk := await self._in_thread(body.read, CHUNK):
@@ -84,13 +87,25 @@ class S3Artifacts(ArtifactStore):
 
     async def size(self, digest: str) -> int | None:
         try:
-            found: int = (await self._in_thread(lambda: self._client.head_object(Bucket=self._bucket, Key=_key(digest))))["ContentLength"]
+            found: int = (await self._in_thread(self._find, self._client.head_object, digest))["ContentLength"]
         except ArtifactMissing:
             return None
         return found
 
-    async def delete(self, digest: str) -> None:
-        await self._in_thread(lambda: self._client.delete_object(Bucket=self._bucket, Key=_key(digest)))
+    async def stored(self, after: str = "", limit: int = 1000) -> list[Stored]:
+        return await self._in_thread(self._list, "", _key(after) if after else "", "g", limit, _stored)
+
+    async def set_aside(self, digest: str, at: int) -> None:
+        await self._in_thread(self._move, _key(digest), ASIDE + SetAside(digest, at).name)
+
+    async def aside(self, after: SetAside | None = None, limit: int = 1000) -> list[SetAside]:
+        return await self._in_thread(self._list, ASIDE, ASIDE + after.name if after else "", "s", limit, _aside)
+
+    async def put_back(self, item: SetAside) -> None:
+        await self._in_thread(self._move, ASIDE + item.name, _key(item.digest))
+
+    async def erase(self, item: SetAside) -> None:
+        await self._in_thread(lambda: self._client.delete_object(Bucket=self._bucket, Key=ASIDE + item.name))
 
     def close(self) -> None:
         """Let the threads end; what they are sending is finished first."""
@@ -98,8 +113,46 @@ class S3Artifacts(ArtifactStore):
         self._client.close()
 
     def _read(self, digest: str) -> bytes:
-        data: bytes = self._client.get_object(Bucket=self._bucket, Key=_key(digest))["Body"].read()
+        data: bytes = self._find(self._client.get_object, digest)["Body"].read()
         return data
+
+    def _find(self, ask: Callable[..., Any], digest: str, **more: Any) -> Any:
+        """What `ask` says of the content in its place, or where it was set aside. Raises ArtifactMissing."""
+        for key in self._places(digest):
+            try:
+                return ask(Bucket=self._bucket, Key=key, **more)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                    raise
+        raise ArtifactMissing(f"artifact {digest[:64]} is not there")
+
+    def _places(self, digest: str) -> Iterator[str]:
+        """In its place again at the end: it may have been put back between the two looks."""
+        yield _key(digest)
+        listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{ASIDE}{_key(digest)}.")
+        yield from (entry["Key"] for entry in listed.get("Contents", ()))
+        yield _key(digest)
+
+    def _move(self, source: str, target: str) -> None:
+        """Copy, then delete: at every moment there is one or the other. Nothing when the source is not there."""
+        try:
+            self._client.copy_object(Bucket=self._bucket, Key=target, CopySource={"Bucket": self._bucket, "Key": source})
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return
+            raise
+        self._client.delete_object(Bucket=self._bucket, Key=source)
+
+    def _list(self, prefix: str, after: str, end: str, limit: int, read: Callable[[Any], T | None]) -> list[T]:
+        """Up to `limit` of our objects after the key `after` and before `end`; what others keep in the bucket is left out."""
+        found: list[T] = []
+        while len(found) < limit:
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after, MaxKeys=min(1000, limit)).get("Contents", [])
+            found += [item for item in map(read, page) if item is not None]
+            if not page or page[-1]["Key"] >= end:
+                break
+            after = page[-1]["Key"]
+        return found[:limit]
 
     def _put(self, digest: str, body: bytes | IO[bytes]) -> None:
         for pause in (0.1, 0.2, 0.4, 0.8, None):
@@ -133,6 +186,17 @@ def _key(digest: str) -> str:
     if not DIGEST.fullmatch(digest):
         raise ArtifactMissing("this is not the name of an artifact")
     return f"{digest[:2]}/{digest[2:4]}/{digest}"
+
+
+def _stored(entry: Any) -> Stored | None:
+    digest = entry["Key"].rpartition("/")[2]
+    if not DIGEST.fullmatch(digest) or entry["Key"] != _key(digest):
+        return None
+    return Stored(digest, entry["Size"], round(entry["LastModified"].timestamp() * 1000))
+
+
+def _aside(entry: Any) -> SetAside | None:
+    return parse_aside(entry["Key"])
 
 
 def _sha256(data: bytes) -> str:

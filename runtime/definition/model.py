@@ -259,6 +259,8 @@ class Definition(Model):
     budget: Budget | None = None
     deadline: Duration | None = None
     """Of the whole run."""
+    retention: Duration | None = None
+    """How long a run is kept after its end; the platform's setting when absent."""
     isolation: Literal["shared", "dedicated"] = "shared"
     """`dedicated` gives each run a WorkflowActor of its own."""
     labels: dict[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=255)]] = Field(default={}, max_length=50)

@@ -108,15 +108,15 @@ class Feeds:
             while True:
                 feed.check()
                 # Noted before the page is read: what comes between the two is seen in the next round.
-                ended, head, news = feed.ended, feed.head, feed.news
+                ended, news = feed.ended, feed.news
                 page = await feed.page(after)
                 if page:
                     after = page[-1].seq
                     yield page
                     if page[-1].kind in RUN_ENDS:
                         return
-                elif ended and after >= head:
-                    return
+                elif ended:
+                    return  # also when rows are missing: the run was removed while it was being read
                 elif not await feed.changed(news, idle):
                     yield []
         finally:

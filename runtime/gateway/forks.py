@@ -83,6 +83,7 @@ class Forks(Starts):
             isolation=source.isolation,
             forked_from=source.run_id,
             labels=source.labels,
+            keep_for=source.keep_for,
         )
         created = created_event(row, inputs, forked_from=origin)
         idempotency = self._idempotency(key, [origin, edits], now)

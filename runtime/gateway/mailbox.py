@@ -12,7 +12,7 @@ from runtime.errors import Conflict, InputInvalid, NotFound, RunEnded
 from runtime.gateway.payloads import keep, moved
 from runtime.gateway.reads import Reads
 from runtime.ids import uuid7
-from runtime.store.protocol import Message, MessageKind, RunRow, SendOutcome
+from runtime.store.protocol import Message, MessageKind, Removal, RunRow, SendOutcome
 
 
 class Mailbox(Reads):
@@ -30,6 +30,20 @@ class Mailbox(Reads):
     async def resume(self, tenant: str, run_id: str) -> RunRow:
         """Go on after a pause; changes nothing for a run that is not paused. Raises NotFound, RunEnded."""
         return await self._tell(tenant, run_id, MessageKind.RESUME, {})
+
+    async def remove(self, tenant: str, run_id: str) -> None:
+        """Remove an ended run with all that belongs to it; its content in the artifact store goes later, when no other run names it.
+
+        Raises NotFound, and Conflict while it, its parent or one of its children has not ended.
+        """
+        row = await self.run(tenant, run_id)
+        outcome = await self.journal.remove(run_id)
+        if outcome is Removal.MISSING:
+            raise NotFound(f"there is no run {run_id}")
+        if outcome is Removal.ACTIVE:
+            raise Conflict(f"the run is {row.status}; cancel it first", run_id=run_id)
+        if outcome is Removal.NEEDED:
+            raise Conflict("the run belongs to one that has not ended", run_id=run_id)
 
     async def signal(self, tenant: str, run_id: str, name: str, payload: Any, *, idempotency_key: str | None = None) -> RunRow:
         """Deliver a signal; it is kept until the step that waits for it comes.

@@ -93,6 +93,7 @@ class Starts(Workflows):
             priority=request.priority,
             isolation=definition.isolation,
             labels={**definition.labels, **request.labels},
+            keep_for=definition.retention,
         )
         created = created_event(row, inputs, traceparent=request.traceparent)
         asked = [request.workflow, request.version, request.inputs, request.mode, request.labels, request.priority]

@@ -63,7 +63,7 @@ class Workflows(Base):
 
     async def delete_workflow(self, tenant: str, name: str) -> None:
         """Hide the workflow from lists and new runs; runs that are under way go on. Raises NotFound."""
-        if not _NAME.fullmatch(name) or not await self.catalog.delete(tenant, name):
+        if not _NAME.fullmatch(name) or not await self.catalog.delete(tenant, name, self.clock.now()):
             raise _missing(name)
 
 

@@ -36,8 +36,8 @@ class SqlCatalog:
     async def versions(self, tenant: str, workflow: str, *, before: int | None = None, limit: int = 50) -> list[DefinitionRow]:
         return await self._reader.read(lambda connection: versions.history(connection, tenant, workflow, before, limit))
 
-    async def delete(self, tenant: str, workflow: str) -> bool:
-        return await self._work(lambda connection: versions.hide(connection, tenant, workflow))
+    async def delete(self, tenant: str, workflow: str, now: int) -> bool:
+        return await self._work(lambda connection: versions.hide(connection, tenant, workflow, now))
 
     async def put_key(self, row: KeyRow) -> None:
         await self._work(lambda connection: labels.put_key(connection, row))

@@ -47,6 +47,14 @@ class Database(ABC):
         """Let all statements of this reader's connection see the same state."""
 
     @abstractmethod
+    def used_bytes(self, connection: Connection) -> int:
+        """What the rows and their indexes take, about, without the room that deleted ones have left."""
+
+    @abstractmethod
+    def vacuum(self) -> bool:
+        """Give the room of deleted rows back to the disk; called from inside `run_writer`. False when the database has its own way."""
+
+    @abstractmethod
     async def close(self) -> None:
         """Give connections, threads and files back."""
 

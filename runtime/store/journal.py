@@ -17,12 +17,14 @@ from runtime.store.protocol import (
     Message,
     NewRun,
     OwnerRow,
+    Removal,
     RunQuery,
     RunRow,
     SendOutcome,
     Submitted,
 )
 from runtime.store.reader import Reader
+from runtime.store.removal import clear_portion, remove_run
 from runtime.store.writer import Writer
 
 T = TypeVar("T")
@@ -89,6 +91,13 @@ class SqlJournal:
 
     async def active_runs(self) -> int:
         return await self._reader.read(queries.count_active)
+
+    async def remove(self, run_id: str) -> Removal:
+        outcome: Removal = await self._work(lambda connection: remove_run(connection, run_id))
+        left = int(outcome is Removal.REMOVED)
+        while left:
+            left = await self._work(lambda connection: clear_portion(connection, [run_id]))
+        return outcome
 
     async def _work(self, function: Callable[[Connection], T]) -> T:
         result: T = await self._writer.write(Work(function))

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from runtime.store.codec import from_text, to_text
 from runtime.store.protocol import ArtifactRow, KeyRow
-from runtime.store.tables import api_keys, artifacts
+from runtime.store.tables import api_keys, artifacts, runs
 
 _KEY_FIELDS = tuple(KeyRow.__dataclass_fields__)
 _KEYS = select(*(api_keys.c[name] for name in _KEY_FIELDS))
@@ -21,6 +21,7 @@ _REVOKE = (
 
 _ARTIFACT_FIELDS = tuple(ArtifactRow.__dataclass_fields__)
 _ARTIFACTS = select(*(artifacts.c[name] for name in _ARTIFACT_FIELDS)).where(artifacts.c.run_id == bindparam("run"))
+_RUN = select(runs.c.run_id).where(runs.c.run_id == bindparam("run")).with_for_update(read=True, key_share=True)
 _new_artifact = upsert(artifacts)
 _PUT_ARTIFACT = _new_artifact.on_conflict_do_update(
     index_elements=["run_id", "name"], set_={name: _new_artifact.excluded[name] for name in _ARTIFACT_FIELDS if name not in {"run_id", "name"}}
@@ -55,7 +56,9 @@ def _key(row: Sequence[Any]) -> KeyRow:
 
 
 def put_artifact(connection: Connection, row: ArtifactRow) -> None:
-    """Put a name on content; a step that runs again puts the same name on what it makes then."""
+    """Put a name on content; a step that runs again puts the same name on what it makes then. A run that was removed gets none."""
+    if connection.execute(_RUN, {"run": row.run_id}).first() is None:
+        return
     connection.execute(_PUT_ARTIFACT, {name: getattr(row, name) for name in _ARTIFACT_FIELDS})
 
 

@@ -12,6 +12,7 @@ from runtime.store.columns import any_of
 from runtime.store.held import Held
 from runtime.store.operations import Mail, Row
 from runtime.store.protocol import MessageKind, SendOutcome
+from runtime.store.refs import Refs
 from runtime.store.settle import Decisions
 from runtime.store.tables import inbox
 
@@ -29,6 +30,7 @@ class Post:
     """(run id, message id) of all messages ever accepted, as far as this batch asks."""
     rows: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
+    refs: Refs = field(default_factory=list)
 
     def deliver(self, letter: Mail, tentative: object = None) -> SendOutcome:
         """Accept or refuse one letter. `tentative` is what an earlier, unconfirmed try came to."""
@@ -68,6 +70,7 @@ class Post:
     def _put(self, run: Held, letter: Mail, applied: int | None = None) -> SendOutcome:
         message = letter.message
         self.known.add((run.run_id, letter.message_id))
+        self.refs.extend(letter.refs)
         self.rows.append(
             {
                 "run_id": run.run_id,

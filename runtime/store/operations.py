@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from runtime.errors import InvalidTransition
 from runtime.store.codec import event_row, plain_text, to_text, to_text_or_none
 from runtime.store.protocol import Append, AppendOutcome, Claim, Message, NewRun, SendOutcome, Submitted
+from runtime.store.refs import Refs, refs_of
 
 R = TypeVar("R")
 Row = dict[str, Any]
@@ -34,15 +35,17 @@ class PreparedRun:
     row: Row
     events: list[Row]
     labels: list[Row]
+    refs: Refs
 
 
 @dataclass(slots=True)
 class Mail:
-    """A message, its id as the database will hold it, and its body as text."""
+    """A message, its id as the database will hold it, its body as text, and what that refers to."""
 
     message: Message
     message_id: str
     body: str
+    refs: Refs
 
 
 class SubmitRuns(Operation[list[Submitted]]):
@@ -62,6 +65,7 @@ class WriteTurn(Operation[AppendOutcome]):
                 raise InvalidTransition(f"event {event.seq} of epoch {event.epoch} cannot be number {place} of epoch {append.epoch}", run_id=append.run_id)
         self.append = append
         self.rows = [event_row(append.run_id, event) for event in append.events]
+        self.refs = refs_of(append.run_id, [row["body"] for row in self.rows])
         self.result = to_text_or_none(append.result)
         self.error = to_text_or_none(append.error)
         self.mail = [prepare_mail(message) for message in append.messages]
@@ -137,14 +141,17 @@ def prepare_run(new: NewRun) -> PreparedRun:
         "parent_step": row.parent_step,
         "forked_from": row.forked_from,
         "labels": to_text(row.labels) if row.labels else None,
+        "keep_for": row.keep_for,
     }
     labels: list[Row] = [{"key": key, "value": value, "run_id": row.run_id} for key, value in row.labels.items()]
-    return PreparedRun(new, values, [event_row(row.run_id, event) for event in new.events], labels)
+    events = [event_row(row.run_id, event) for event in new.events]
+    return PreparedRun(new, values, events, labels, refs_of(row.run_id, [event["body"] for event in events]))
 
 
 def prepare_mail(message: Message) -> Mail:
     """A message with its body as text."""
-    return Mail(message, plain_text(message.message_id), to_text(message.body))
+    body = to_text(message.body)
+    return Mail(message, plain_text(message.message_id), body, refs_of(message.run_id, [body]))
 
 
 def _size(rows: list[Row]) -> int:

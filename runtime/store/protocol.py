@@ -43,6 +43,8 @@ class RunRow:
     result: Any = None
     """The run's output, or a value reference, once it has succeeded."""
     error: dict[str, Any] | None = None
+    keep_for: int | None = None
+    """How long (ms) it is kept after its end, when its definition says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,17 @@ class ApprovalRow:
     decided_at: int | None = None
     decision: dict[str, Any] | None = None
     """{approved, form?, by?, comment?} as accepted from a person, or {approved, by: "expiry"}."""
+
+
+class Removal(StrEnum):
+    """What became of the wish to remove a run."""
+
+    REMOVED = "removed"
+    MISSING = "missing"
+    ACTIVE = "active"
+    """It has not ended."""
+    NEEDED = "needed"
+    """Its parent or one of its children has not ended."""
 
 
 class AppendOutcome(StrEnum):
@@ -254,7 +267,8 @@ class Journal(Protocol):
     """Runs, their events, their inboxes and their owners: all that durability rests on."""
 
     async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
-        """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint."""
+        """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint, NotFound when the
+        run one is forked from is gone."""
         ...
 
     async def claim(
@@ -317,6 +331,10 @@ class Journal(Protocol):
         """Runs that have not ended."""
         ...
 
+    async def remove(self, run_id: str) -> Removal:
+        """Remove an ended run with all that belongs to it. From the first commit on it does not exist for anybody."""
+        ...
+
 
 class Catalog(Protocol):
     """Workflows and their versions, API keys, and what the platform knows of artifacts."""
@@ -337,8 +355,8 @@ class Catalog(Protocol):
 
     async def versions(self, tenant: str, workflow: str, *, before: int | None = None, limit: int = 50) -> list[DefinitionRow]: ...
 
-    async def delete(self, tenant: str, workflow: str) -> bool:
-        """Hide a workflow from lists and new runs; its versions stay for the runs pinned to them."""
+    async def delete(self, tenant: str, workflow: str, now: int) -> bool:
+        """Hide a workflow from lists and new runs; its versions stay for as long as there are runs of it."""
         ...
 
     async def put_key(self, row: KeyRow) -> None: ...
@@ -349,7 +367,9 @@ class Catalog(Protocol):
 
     async def revoke_key(self, tenant: str, key_id: str, now: int) -> bool: ...
 
-    async def put_artifact(self, row: "ArtifactRow") -> None: ...
+    async def put_artifact(self, row: "ArtifactRow") -> None:
+        """Put a name on content; nothing when the run is no longer there."""
+        ...
 
     async def artifacts(self, run_id: str, *, after: str | None = None, limit: int = 50) -> list["ArtifactRow"]: ...
 

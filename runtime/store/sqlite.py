@@ -79,6 +79,20 @@ class SqliteDatabase(Database):
     def snapshot(self, connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
+    def used_bytes(self, connection: Connection) -> int:
+        pages, free, size = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "freelist_count", "page_size"))
+        return int((pages - free) * size)
+
+    def vacuum(self) -> bool:
+        with self.turn():
+            raw = self.writer.raw_connection()  # VACUUM wants no transaction, and the engine begins one by itself
+            try:
+                for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                    raw.cursor().execute(statement).close()
+            finally:
+                raw.close()
+        return True
+
     async def close(self) -> None:
         await self.run_writer(self.writer.dispose)
         await self.run_reader(self.reader.dispose)

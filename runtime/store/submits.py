@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, bindparam, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from runtime.errors import IdempotencyMismatch
+from runtime.errors import IdempotencyMismatch, NotFound
 from runtime.store.codec import plain_text
 from runtime.store.columns import any_of
 from runtime.store.operations import PreparedRun, Row, SubmitRuns
 from runtime.store.protocol import Idempotency, Submitted
+from runtime.store.refs import note_refs
 from runtime.store.tables import events, idem, run_labels, runs
 
 Keys = dict[tuple[str, str], tuple[str, str]]
@@ -24,6 +25,8 @@ _TAKE_KEY = _new_key.on_conflict_do_update(
 )
 _KEYS = select(idem.c.tenant, idem.c.key, idem.c.run_id, idem.c.fingerprint).where(tuple_(idem.c.tenant, idem.c.key).in_(bindparam("keys", expanding=True)))
 _EXISTING = select(runs.c.run_id).where(any_of(runs.c.run_id, "ids"))
+# Locked against being removed until the fork, which names what its source named, is there.
+_SOURCES = select(runs.c.run_id).where(any_of(runs.c.run_id, "ids")).order_by(runs.c.run_id).with_for_update(read=True, key_share=True)
 _INSERT_RUN = insert(runs)
 _INSERT_EVENT = insert(events)
 _INSERT_LABEL = insert(run_labels)
@@ -34,10 +37,11 @@ def submit_runs(connection: Connection, operations: Sequence[SubmitRuns]) -> Non
     wanted = [run for operation in operations for run in operation.runs]
     keys = _take_keys(connection, [run for run in wanted if run.new.idempotency])
     known = existing(connection, [run.new.row.run_id for run in wanted])
+    sources = _hold_sources(connection, wanted)
     fresh: list[PreparedRun] = []
     for operation in operations:
         try:
-            operation.outcome = [_place(run, keys, known, fresh, retried=operation.tentative is not None) for run in operation.runs]
+            operation.outcome = [_place(run, keys, known, fresh, sources, retried=operation.tentative is not None) for run in operation.runs]
         except IdempotencyMismatch as error:
             if len(operation.runs) > 1:
                 raise  # some of its keys may have been taken: only a rollback gives them back
@@ -45,7 +49,13 @@ def submit_runs(connection: Connection, operations: Sequence[SubmitRuns]) -> Non
     insert_runs(connection, fresh)
 
 
-def _place(run: PreparedRun, keys: Keys, known: set[str], fresh: list[PreparedRun], *, retried: bool) -> Submitted:
+def _hold_sources(connection: Connection, wanted: Iterable[PreparedRun]) -> set[str]:
+    """The runs that these are forked from, as far as they are still there."""
+    ids = sorted({run.new.row.forked_from for run in wanted if run.new.row.forked_from is not None})
+    return set(connection.scalars(_SOURCES, {"ids": ids})) if ids else set()
+
+
+def _place(run: PreparedRun, keys: Keys, known: set[str], fresh: list[PreparedRun], sources: set[str], *, retried: bool) -> Submitted:
     run_id = run.new.row.run_id
     if run.new.idempotency is not None:
         winner, fingerprint = keys[_key(run, run.new.idempotency)]
@@ -55,6 +65,9 @@ def _place(run: PreparedRun, keys: Keys, known: set[str], fresh: list[PreparedRu
             return Submitted(winner, created=False)
     if run_id in known:
         return Submitted(run_id, created=retried)
+    source = run.new.row.forked_from
+    if source is not None and source not in sources:
+        raise NotFound(f"there is no run {source}", run_id=source)  # by a rollback: its key was taken above
     known.add(run_id)
     fresh.append(run)
     return Submitted(run_id, created=True)
@@ -100,6 +113,7 @@ def insert_runs(connection: Connection, fresh: Sequence[PreparedRun]) -> None:
     if not fresh:
         return
     connection.execute(_INSERT_RUN, [run.row for run in fresh])
+    note_refs(connection, [ref for run in fresh for ref in run.refs])
     rows = [row for run in fresh for row in run.events]
     if rows:
         connection.execute(_INSERT_EVENT, rows)

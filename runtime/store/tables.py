@@ -46,10 +46,12 @@ runs = Table(
     Column("labels", Text),
     Column("result", Text),
     Column("error", Text),
+    Column("keep_for", BigInteger),  # ms after its end, when its definition says so
     _partial("ix_runs_claimable", "isolation", "priority", "wake_at", "run_id", where="owner IS NULL AND wake_at IS NOT NULL"),
     _partial("ix_runs_owner", "owner", where="owner IS NOT NULL"),
     _partial("ix_runs_active", "tenant", "run_id", where="ended_at IS NULL"),
     _partial("ix_runs_parent_run", "parent_run", where="parent_run IS NOT NULL"),
+    _partial("ix_runs_ended", "keep_for", "status", "ended_at", "run_id", where="ended_at IS NOT NULL"),
     Index(None, "tenant", "workflow", "run_id"),
     Index(None, "tenant", "run_id"),
 )
@@ -114,7 +116,7 @@ idem = Table(
     Column("tenant", Text, primary_key=True),
     Column("key", PlainText, primary_key=True),
     Column("fingerprint", Text, nullable=False),
-    Column("run_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
@@ -141,7 +143,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("run_id", Text, nullable=False),
+    Column("run_id", Text, nullable=False, index=True),
     Column("seq", BigInteger, nullable=False),
     Column("endpoint_id", Text, nullable=False),
     Column("next_at", BigInteger, nullable=False),
@@ -183,6 +185,7 @@ api_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    _partial("ix_api_keys_expires_at", "expires_at", where="expires_at IS NOT NULL"),
 )
 
 artifacts = Table(
@@ -196,6 +199,18 @@ artifacts = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("step", Text),
 )
+
+# What journals and inboxes refer to: content of the artifact store that no row names may go.
+value_refs = Table(
+    "value_refs",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+
+# Runs that are gone but for rows nobody looks at any more: they are deleted in portions, also by whoever comes after a crash.
+removals = Table("removals", metadata, Column("run_id", Text, primary_key=True))
 
 settings = Table(
     "settings",

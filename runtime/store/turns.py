@@ -12,6 +12,7 @@ from runtime.store.held import Held, hold, write_back
 from runtime.store.mail import Post, open_post
 from runtime.store.operations import Deliver, Row, TakeRuns, WriteTurn
 from runtime.store.protocol import Append, AppendOutcome, Claim
+from runtime.store.refs import Refs, note_refs
 from runtime.store.settle import Decisions, approval_row, load_decisions
 from runtime.store.submits import existing, insert_runs
 from runtime.store.tables import approvals, events, inbox
@@ -40,6 +41,7 @@ class Changes:
     approvals: list[Row] = field(default_factory=list)
     applied: list[Row] = field(default_factory=list)
     turns: list[WriteTurn] = field(default_factory=list)
+    refs: Refs = field(default_factory=list)
 
 
 def change_runs(connection: Connection, turns: Sequence[WriteTurn], deliveries: Sequence[Deliver]) -> None:
@@ -86,6 +88,7 @@ def _take_turn(changes: Changes, turn: WriteTurn) -> AppendOutcome:
     _change(run, turn)
     changes.turns.append(turn)
     changes.events.extend(turn.rows)
+    changes.refs.extend(turn.refs)
     changes.applied.extend({"b_run_id": run.run_id, "b_message_id": message_id, "b_seq": run.head} for message_id in append.applied)
     for approval in append.approvals:
         if not changes.decisions.settle(approval):
@@ -134,6 +137,7 @@ def _write(changes: Changes) -> None:
     rows = changes.events + post.events
     if rows:
         connection.execute(_INSERT_EVENT, rows)
+    note_refs(connection, changes.refs + post.refs)
     if changes.applied:
         connection.execute(_APPLY, changes.applied)
     post.write(connection)

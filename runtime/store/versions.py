@@ -22,7 +22,7 @@ _NAMED = (workflows.c.tenant == bindparam("b_tenant"), workflows.c.workflow == b
 _ADD = upsert(workflows).on_conflict_do_nothing(index_elements=["tenant", "workflow"])
 _LOCK = select(workflows.c.definition, workflows.c.deleted_at).where(*_NAMED).with_for_update()
 _POINT = update(workflows).where(*_NAMED).values(definition=bindparam("b_definition"), deleted_at=None)
-_HIDE = update(workflows).where(*_NAMED, workflows.c.deleted_at.is_(None)).values(deleted_at=workflows.c.created_at)
+_HIDE = update(workflows).where(*_NAMED, workflows.c.deleted_at.is_(None)).values(deleted_at=bindparam("b_now"))
 
 
 def publish(connection: Connection, row: DefinitionRow, *, if_match: str | None, create: bool) -> DefinitionRow:
@@ -55,9 +55,9 @@ def _insert(connection: Connection, row: DefinitionRow) -> DefinitionRow:
     return version
 
 
-def hide(connection: Connection, tenant: str, workflow: str) -> bool:
+def hide(connection: Connection, tenant: str, workflow: str, now: int) -> bool:
     """Whether there was something to hide."""
-    return connection.execute(_HIDE, {"b_tenant": tenant, "b_workflow": workflow}).rowcount > 0
+    return connection.execute(_HIDE, {"b_tenant": tenant, "b_workflow": workflow, "b_now": now}).rowcount > 0
 
 
 def by_hash(connection: Connection, tenant: str, definition: str) -> DefinitionRow | None:

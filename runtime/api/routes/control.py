@@ -1,4 +1,4 @@
-"""Changing runs that exist: cancel, pause, resume, signals, decisions."""
+"""Changing runs that exist: cancel, pause, resume, remove, signals, decisions."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -40,6 +40,13 @@ async def resume(request: Request, run_id: str) -> Response:
     tenant = caller(request, WRITE).tenant
     await read_model(request, NoBody, optional=True)
     return json(views.run(await finish(gateway(request).resume(tenant, run_id))), 202)
+
+
+@router.delete("/v1/runs/{run_id}", **documented({204: None}, 404, 409))
+async def remove(request: Request, run_id: str) -> Response:
+    """Remove an ended run, its journal, approvals and artifacts; 409 while it goes on. There is no way back."""
+    await finish(gateway(request).remove(caller(request, WRITE).tenant, run_id))
+    return Response(status_code=204)
 
 
 @router.post("/v1/runs/{run_id}/signals/{name}", **documented({202: answers.Run}, 404, 409, body=SignalBody, optional=True, headers=("Idempotency-Key",)))

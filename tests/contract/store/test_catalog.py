@@ -8,7 +8,7 @@ import pytest
 from runtime.errors import Conflict, VersionChanged
 from runtime.store.open import Store
 from runtime.store.protocol import ArtifactRow, DefinitionRow, KeyRow
-from tests.contract.store.desk import TENANT, tick
+from tests.contract.store.desk import TENANT, Desk, tick
 
 
 def version(digest: str, workflow: str = "brief", tenant: str = TENANT) -> DefinitionRow:
@@ -50,9 +50,9 @@ async def test_create_refuses_what_exists_and_if_match_what_moved(store: Store):
 
 async def test_a_deleted_workflow_is_hidden_and_its_versions_stay(store: Store):
     first = await store.catalog.publish(version("a"))
-    assert await store.catalog.delete(TENANT, "brief") is True
-    assert await store.catalog.delete(TENANT, "brief") is False
-    assert await store.catalog.delete(TENANT, "never") is False
+    assert await store.catalog.delete(TENANT, "brief", tick()) is True
+    assert await store.catalog.delete(TENANT, "brief", tick()) is False
+    assert await store.catalog.delete(TENANT, "never", tick()) is False
     assert await store.catalog.current(TENANT, "brief") is None
     assert await store.catalog.workflows(TENANT) == []
     assert await store.catalog.definition(TENANT, "a") == first
@@ -98,13 +98,19 @@ async def test_keys_are_found_listed_and_revoked(store: Store):
     assert await store.catalog.key("k2") is None
 
 
-async def test_artifacts_have_names_within_their_run(store: Store):
-    rows = [ArtifactRow("run", name, "ab" * 32, 5, "text/plain", 1, "step") for name in ("b.md", "a.md", "c.md")]
+async def test_artifacts_have_names_within_their_run(store: Store, desk: Desk):
+    run = await desk.submit()
+    rows = [ArtifactRow(run, name, "ab" * 32, 5, "text/plain", 1, "step") for name in ("b.md", "a.md", "c.md")]
     for row in rows:
         await store.catalog.put_artifact(row)
-    assert await store.catalog.artifacts("run") == sorted(rows, key=lambda row: row.name)
-    assert await store.catalog.artifacts("run", after="a.md", limit=1) == [rows[0]]
-    assert await store.catalog.artifact("run", "b.md") == rows[0]
+    assert await store.catalog.artifacts(run) == sorted(rows, key=lambda row: row.name)
+    assert await store.catalog.artifacts(run, after="a.md", limit=1) == [rows[0]]
+    assert await store.catalog.artifact(run, "b.md") == rows[0]
     assert await store.catalog.artifact("other", "b.md") is None
     await store.catalog.put_artifact(replace(rows[0], digest="cd" * 32, size=6))
-    assert await store.catalog.artifact("run", "b.md") == replace(rows[0], digest="cd" * 32, size=6)
+    assert await store.catalog.artifact(run, "b.md") == replace(rows[0], digest="cd" * 32, size=6)
+
+
+async def test_a_run_that_is_not_there_gets_no_artifact(store: Store):
+    await store.catalog.put_artifact(ArtifactRow("gone", "a.md", "ab" * 32, 5, "text/plain", 1))
+    assert await store.catalog.artifacts("gone") == []

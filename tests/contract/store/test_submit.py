@@ -7,14 +7,15 @@ import pytest
 
 from runtime.engine.events import Kind
 from runtime.engine.states import RunStatus
-from runtime.errors import IdempotencyMismatch
+from runtime.errors import IdempotencyMismatch, NotFound
 from runtime.store.open import Store
 from runtime.store.protocol import RunQuery, Submitted
 from tests.contract.store.desk import TENANT, Desk, key, new_run
 
 
 async def test_a_run_is_there_as_it_was_given(desk: Desk):
-    run = new_run(priority=3, labels={"team": "bees"}, parent_run="p", parent_step="s", forked_from="f", isolation="dedicated", mode="simulated")
+    source = await desk.submit()
+    run = new_run(priority=3, labels={"team": "bees"}, parent_run="p", parent_step="s", forked_from=source, isolation="dedicated", mode="simulated", keep_for=7)
     assert await desk.journal.submit([run]) == [Submitted(run.row.run_id, created=True)]
     row = await desk.run(run.row.run_id)
     assert row.wake_at == row.created_at, "claimable at once"
@@ -115,3 +116,10 @@ async def test_text_postgres_cannot_hold_is_kept_or_replaced(desk: Desk):
 async def test_a_queued_run_shows_as_queued(desk: Desk):
     row = await desk.run(await desk.submit())
     assert (row.status, row.epoch, row.head, row.owner) == (RunStatus.QUEUED, 0, 1, None)
+
+
+async def test_a_fork_of_a_run_that_is_gone_is_refused_and_gives_its_key_back(desk: Desk):
+    with pytest.raises(NotFound):
+        await desk.journal.submit([new_run(forked_from="gone", key=key("k"))])
+    run = new_run(key=key("k"))
+    assert await desk.journal.submit([run]) == [Submitted(run.row.run_id, created=True)]

@@ -1,5 +1,8 @@
 """Time, webhooks, limits of concurrency, retention: one function for each."""
 
+import re
+
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0002"
@@ -35,4 +38,41 @@ def _webhooks() -> None:
 
 
 def _retention() -> None:
-    """What journals refer to, so that what nobody refers to can go."""
+    """What journals refer to, so that what nobody refers to can go, and the indexes by which old rows are found."""
+    op.create_table(
+        "value_refs",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", "run_id", name="pk_value_refs"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_value_refs_run_id", "value_refs", ["run_id"], unique=False)
+    op.create_table("removals", sa.Column("run_id", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("run_id", name="pk_removals"))
+    op.add_column("runs", sa.Column("keep_for", sa.BigInteger(), nullable=True))
+    _partial("ix_runs_ended", "runs", "keep_for", "status", "ended_at", "run_id", where="ended_at IS NOT NULL")
+    _partial("ix_api_keys_expires_at", "api_keys", "expires_at", where="expires_at IS NOT NULL")
+    op.create_index("ix_idem_run_id", "idem", ["run_id"], unique=False)
+    op.create_index("ix_outbox_run_id", "outbox", ["run_id"], unique=False)
+    for table, order in (("events", ("run_id", "seq")), ("inbox", ("id",))):
+        _note_references(table, order)
+
+
+def _partial(name: str, table: str, *columns: str, where: str) -> None:
+    op.create_index(name, table, list(columns), unique=False, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def _note_references(table: str, order: tuple[str, ...]) -> None:
+    """Write down what the rows already there refer to: without it their content would look as if nobody needed it."""
+    connection = op.get_bind()
+    rows = sa.table(table, sa.column("run_id"), sa.column("body"), *(sa.column(name) for name in order if name != "run_id"))
+    refs = sa.table("value_refs", sa.column("digest"), sa.column("run_id"))
+    key = [rows.c[name] for name in order]
+    wanted = sa.select(rows.c.run_id, rows.c.body, *key).where(rows.c.body.like('%"$artifact"%')).order_by(*key).limit(1000)
+    after: tuple[object, ...] | None = None
+    while page := connection.execute(wanted if after is None else wanted.where(sa.tuple_(*key) > sa.tuple_(*after))).all():
+        found = {(digest, row[0]) for row in page for digest in re.findall('"sha256":"([0-9a-f]{64})"', row[1])}
+        known = sa.select(refs.c.digest, refs.c.run_id).where(refs.c.run_id.in_({run_id for _, run_id in found}))
+        fresh = found - {(row[0], row[1]) for row in connection.execute(known)}
+        if fresh:
+            connection.execute(sa.insert(refs), [{"digest": digest, "run_id": run_id} for digest, run_id in sorted(fresh)])
+        after = tuple(page[-1][2:])
