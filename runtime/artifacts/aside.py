@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 """The name of content: its SHA-256 in hex."""
+LOOKS = 3
+"""How often a reader looks in both places before it says that content is missing: it is moved seldom, but it may be at that moment."""
 _NAME = re.compile(r"([0-9a-f]{64})\.(\d{1,15})")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from runtime.artifacts import folder
-from runtime.artifacts.aside import DIGEST, SetAside, Stored
+from runtime.artifacts.aside import DIGEST, LOOKS, SetAside, Stored
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import ArtifactMissing, ArtifactStoreFull, PayloadTooLarge, StoreUnavailable
 from runtime.failpoints import reach
@@ -159,10 +159,10 @@ class LocalArtifacts(ArtifactStore):
         reach("artifact.after_put")
 
     def _places(self, digest: str) -> Iterator[Path]:
-        """Where it may be: in its place, or set aside; and in its place again, if it was put back between the two looks."""
-        yield self._path(digest)
-        yield from folder.copies(self._aside, digest)
-        yield self._path(digest)
+        """Where it may be: in its place, or set aside; several times, because it may be moved between two looks."""
+        for _ in range(LOOKS):
+            yield self._path(digest)
+            yield from folder.copies(self._aside, digest)
 
     def _open(self, digest: str) -> tuple[BinaryIO, int]:
         for path in self._places(digest):

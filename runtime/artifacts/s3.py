@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from runtime.artifacts.aside import DIGEST, SetAside, Stored, parse_aside
+from runtime.artifacts.aside import DIGEST, LOOKS, SetAside, Stored, parse_aside
 from runtime.artifacts.local import CHUNK, check_limit
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import ArtifactMissing, StoreUnavailable
@@ -127,11 +127,11 @@ class S3Artifacts(ArtifactStore):
         raise ArtifactMissing(f"artifact {digest[:64]} is not there")
 
     def _places(self, digest: str) -> Iterator[str]:
-        """In its place again at the end: it may have been put back between the two looks."""
-        yield _key(digest)
-        listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{ASIDE}{_key(digest)}.")
-        yield from (entry["Key"] for entry in listed.get("Contents", ()))
-        yield _key(digest)
+        """In its place, or set aside; several times, because it may be moved between two looks."""
+        for _ in range(LOOKS):
+            yield _key(digest)
+            listed = self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{ASIDE}{_key(digest)}.")
+            yield from (entry["Key"] for entry in listed.get("Contents", ()))
 
     def _move(self, source: str, target: str) -> None:
         """Copy, then delete: at every moment there is one or the other. Nothing when the source is not there."""

@@ -35,7 +35,7 @@ class Janitor:
         self._clock = clock
         self._pause = pause
         self._pruner = Pruner(store, pause=pause)
-        self._collector = Collector(store, artifacts, round(settings.artifact_grace_hours * 3_600_000))
+        self._collector = Collector(store, artifacts, clock, round(settings.artifact_grace_hours * 3_600_000))
 
     async def run(self) -> None:
         """A round every five minutes, more or less, so that janitors that started together do not meet each time. Ends when canceled."""
@@ -58,7 +58,7 @@ class Janitor:
         if tally.runs:
             log.info("runs_pruned", runs=tally.runs, events=tally.events, bytes=tally.size)
         await self._sweep(now)
-        collected = await self._collector.round(now)
+        collected = await self._collector.round()
         if collected.set_aside or collected.put_back or collected.erased:
             log.info("artifacts_collected", set_aside=collected.set_aside, put_back=collected.put_back, erased=collected.erased)
         return tally

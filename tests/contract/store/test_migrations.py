@@ -115,6 +115,25 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty_url: str, monk
     await (await open_store(empty_url)).close()
 
 
+async def test_what_old_journals_refer_to_is_noted_by_the_upgrade(empty_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(migrations, "HEAD", "0001")
+    await migrations.upgrade(empty_url)
+    monkeypatch.undo()
+    digests = [f"{n:02x}" * 32 for n in range(3)]
+    bodies = [f'{{"output":{{"$artifact":{{"sha256":"{digest}","size":70000,"media_type":"application/json"}}}}}}' for digest in digests]
+    rows = [f"('r{n}', {seq}, 1, 'step.succeeded', '{bodies[n].replace(':', chr(92) + ':')}', 1, 0)" for n in range(2) for seq in (1, 2)]
+    letter = bodies[2].replace(":", "\\:")
+    await execute(
+        empty_url,
+        f"INSERT INTO events (run_id, seq, epoch, kind, body, at, crc) VALUES {', '.join(rows)}, ('r3', 1, 1, 'run.created', '{{}}', 1, 0)",
+        f"INSERT INTO inbox (run_id, message_id, kind, body, at) VALUES ('r0', 'm', 'signal', '{letter}', 1)",
+    )
+    store = await open_store(empty_url)
+    found = await store.reader.read(lambda connection: {tuple(row) for row in connection.execute(text("SELECT run_id, digest FROM value_refs"))})
+    await store.close()
+    assert found == {("r0", digests[0]), ("r1", digests[1]), ("r0", digests[2])}
+
+
 def test_the_history_is_one_line_that_ends_at_head():
     from pathlib import Path
 
