@@ -127,6 +127,7 @@ class Header(TypedDict, total=False):
     defaults: Defaults | Mapping[str, Any]
     budget: Budget | Mapping[str, Any]
     deadline: str | float
+    retention: str | float
     isolation: Literal["shared", "dedicated"]
     labels: Mapping[str, str]
 

@@ -272,7 +272,7 @@ async def test_candidates_are_found_by_index(store: Store, desk: Desk, database_
     seen: list[str] = []
 
     def explain(connection: Connection) -> None:
-        from runtime.store.candidates import find, own_times
+        from runtime.store.candidates import find
 
         real = connection.execute
 

@@ -277,3 +277,42 @@ def test_a_run_without_a_server(agentic, tmp_path, monkeypatch):
     assert "--yes: approved" in agentic("run", "plain-ask.yaml", "--local", "--yes").output
     agentic("run", "repair.yaml", "--local", "-i", f"flag={tmp_path}/missing", expect=Exit.FAILED)
     agentic("run", "missing", "--local", expect=Exit.NOT_FOUND)
+
+
+def test_old_runs_are_counted_and_pruned(agentic):
+    run_id = started(agentic, "note.yaml", "-w")
+    started(agentic, "plain-ask.yaml")
+    nothing = agentic("db", "prune", "--json").data
+    assert nothing == {"runs": 0, "events": 0, "bytes": 0, "dry_run": False, "vacuumed": False}, "young runs stay"
+    counted = agentic("db", "prune", "--older-than", "0s", "--workflow", "note", "--status", "succeeded", "--dry-run", "--json").data
+    assert counted["runs"] >= 1
+    assert counted["events"] > counted["runs"]
+    assert counted["bytes"] > 0
+    assert agentic("runs", "show", run_id, "--json").data["status"] == "succeeded"
+    assert agentic("db", "prune", "--older-than", "0s", "--workflow", "note", "--status", "failed", "--json").data["runs"] == 0
+    pruned = agentic("db", "prune", "--older-than", "0s", "--workflow", "note", "--status", "succeeded", "--vacuum", "--json").data
+    assert pruned == {**counted, "dry_run": False, "vacuumed": True}
+    agentic("runs", "show", run_id, expect=Exit.NOT_FOUND)
+    assert agentic("runs", "list", "--workflow", "plain-ask", "--json").data != []
+
+
+def test_pruning_speaks_to_people_too(agentic):
+    started(agentic, "note.yaml", "-w")
+    said = agentic("db", "prune", "--older-than", "0s", "--workflow", "note", "--dry-run").stdout
+    assert re.search(r"^[\d,]+ runs with [\d,]+ events, about [\d.]+ k?M?B, would go$", said.strip())
+    said = agentic("db", "prune", "--older-than", "0s", "--workflow", "note").stdout
+    assert "went" in said
+    assert "kept for new runs" in said
+
+
+@pytest.mark.parametrize("options", [("--older-than", "soon"), ("--status", "running")])
+def test_pruning_asks_for_options_that_mean_something(agentic, options):
+    agentic("db", "prune", *options, expect=Exit.USAGE)
+
+
+def test_one_run_is_deleted(agentic):
+    run_id = started(agentic, "note.yaml", "-w")
+    agentic("runs", "delete", run_id, stdin="n\n", expect=Exit.FAILED)
+    agentic("runs", "delete", run_id, "--yes")
+    agentic("runs", "show", run_id, expect=Exit.NOT_FOUND)
+    agentic("runs", "delete", run_id, "--yes", expect=Exit.NOT_FOUND)

@@ -11,6 +11,7 @@ description: Read every source.
 defaults: {model: "openai:gpt-5-mini", retry: {max_attempts: 4}, timeout: 2m}
 budget: {usd: 5.0, on_exceeded: ask}
 labels: {team: docs}
+retention: 7d
 inputs: {topic: {type: string}, sources: {type: array, items: {type: string}}}
 steps:
   notes:
@@ -39,6 +40,7 @@ def research() -> Flow:
         defaults=Defaults(model="openai:gpt-5-mini", retry=Retry(max_attempts=4), timeout="2m"),
         budget={"usd": 5.0, "on_exceeded": "ask"},
         labels={"team": "docs"},
+        retention="7d",
     )
     topic = flow.input("topic", {"type": "string"})
     sources = flow.input("sources", {"type": "array", "items": {"type": "string"}})
