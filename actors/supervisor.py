@@ -93,6 +93,7 @@ class SupervisorActor:
         """Stop everything in order: owners hand their runs over first, then those who carried steps out leave."""
         self._tending.cancel()
         self._cleaning.cancel()
+        await asyncio.gather(self._cleaning, return_exceptions=True)
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
         await self._store.close()

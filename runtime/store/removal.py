@@ -46,7 +46,7 @@ _UNLIST = delete(removals).where(any_of(removals.c.run_id, "ids"))
 _WEIGHT = select(func.coalesce(func.sum(func.length(events.c.body)), 0), func.count()).where(any_of(events.c.run_id, "ids"))
 
 ROW_BYTES = 250
-"""What a row of the journal takes besides its body: keys, indexes, a share of its run's row. Measured on both databases, about."""
+"""What a row of the journal takes besides its body: keys, indexes, a share of its run's row. Measured: 185 on SQLite, 345 on PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -307,6 +307,14 @@ async def test_portions_are_deleted_by_key(store: Store, database_url: str):
     assert not [plan for plan in plans if plan.startswith("SCAN") and "json_each" not in plan]
 
 
+def test_every_table_that_speaks_of_runs_is_cleared():
+    from runtime.store.removal import _LEAVES
+    from runtime.store.tables import idem, removals, run_labels, runs
+
+    speaking = {table.name for table in metadata.sorted_tables if "run_id" in table.c}
+    assert speaking == {table.name for table in (*_LEAVES, runs, run_labels, idem, removals)}
+
+
 async def test_nothing_to_clear_is_nothing(store: Store):
     assert await store.writer.write(Work(clear_portion)) == 0
     assert await store.retention.clear() == 0
