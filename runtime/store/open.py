@@ -10,6 +10,7 @@ from runtime.store.database import Database
 from runtime.store.journal import SqlJournal
 from runtime.store.migrations import prepare
 from runtime.store.reader import Reader
+from runtime.store.schedules.sql import SqlSchedules
 from runtime.store.writer import Writer
 
 
@@ -19,6 +20,7 @@ class Store:
 
     journal: SqlJournal
     catalog: SqlCatalog
+    schedules: SqlSchedules
     durability: str
     database: Database
     writer: Writer
@@ -47,4 +49,5 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         await database.close()
         raise
     writer, reader = Writer(database), Reader(database)
-    return Store(SqlJournal(writer, reader), SqlCatalog(writer, reader), database.durability, database, writer, reader)
+    schedules = SqlSchedules(writer, reader)
+    return Store(SqlJournal(writer, reader), SqlCatalog(writer, reader), schedules, database.durability, database, writer, reader)
