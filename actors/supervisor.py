@@ -1,6 +1,6 @@
-"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, and counts the metrics of the cluster.
+"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, fires schedules, and counts the metrics of the cluster.
 
-It decides nothing that matters: without it runs go on and dead owners are still noticed by their heartbeats, only a little later.
+It keeps nothing that matters: without it runs go on, dead owners are noticed by their heartbeats a little later, and ticks are caught up.
 """
 
 import asyncio
@@ -17,10 +17,14 @@ from actors.directory import Directory, Report
 from actors.names import AGENT, DEDICATED, SUPERVISOR, WORKFLOW, handle, living, unlisted
 from actors.pool import Pool, spawn_actor
 from actors.process import end_with_raylet, set_up_logs, settings
+from actors.runner import RayRunner
 from actors.workflow import RemoteWorkflowActor
+from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
 from runtime.errors import StoreUnavailable
+from runtime.gateway import Gateway
 from runtime.metrics import Registry
+from runtime.scheduling.scheduler import Scheduler
 from runtime.store.open import open_store
 
 log = structlog.get_logger(__name__)
@@ -42,6 +46,7 @@ class SupervisorActor:
         self._active, self._counted = 0, 0.0
         self._open_pools()
         self._cores = float(ray.cluster_resources().get("CPU", 1))
+        self._open_scheduler()
         self._watchdog = asyncio.create_task(end_with_raylet())
         self._tending = asyncio.create_task(self._tend_forever())
 
@@ -58,6 +63,13 @@ class SupervisorActor:
         self._dedicated.adopt(names)
         self._workflows.resize(1)
         self._agents.resize(1)
+
+    def _open_scheduler(self) -> None:
+        """Two Supervisors may live for a while, of two clusters on one database: a tick starts once all the same."""
+        self._runner = RayRunner(self._store.journal, self._clock)
+        gateway = Gateway(self._store.journal, self._store.catalog, open_artifacts(self._settings), self._runner, self._settings, self._clock)
+        self._scheduler = Scheduler(gateway, self._store.schedules, self._clock)
+        self._scheduler.start()
 
     @unlisted
     async def report(self, report: Report) -> Directory:
@@ -87,6 +99,7 @@ class SupervisorActor:
     async def drain(self) -> None:
         """Stop everything in order: owners hand their runs over first, then those who carried steps out leave."""
         self._tending.cancel()
+        await self._scheduler.stop()
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
         await self._store.close()
@@ -101,6 +114,7 @@ class SupervisorActor:
 
     async def _tend(self) -> None:
         await self._count()
+        self._runner.update(Directory(self._workflows.loads(), self._agents.loads()))
         loads = [report.load for report in self._workflows.reports()]
         self._workflows.resize(workflows_needed(loads, self._settings.runs_per_actor, self._active))
         agents = self._agents.reports()

@@ -66,7 +66,7 @@ def platform(tmp_path_factory):
     async def services():
         async with LocalPlatform(settings) as local:
             await ensure_local_key(local.store.catalog, home)
-            yield Services(local.gateway, local.store.catalog, settings, local.store.ping, local.store.durability)
+            yield Services(local.gateway, local.store.catalog, settings, local.store.ping, local.store.durability, schedules=local.schedules)
 
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(build_app(services, settings), log_level="error", timeout_graceful_shutdown=1))
