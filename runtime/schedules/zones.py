@@ -15,7 +15,8 @@ def _zones() -> frozenset[str]:
 
 @cache
 def _lower() -> dict[str, str]:
-    return {name.lower(): name for name in _zones()} | {name.rpartition("/")[2].lower(): name for name in sorted(_zones()) if "/" in name}
+    """Zones by their whole name and by their city, in lower case."""
+    return {name.rpartition("/")[2].lower(): name for name in sorted(_zones())} | {name.lower(): name for name in _zones()}
 
 
 def check_zone(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Delete, bindparam, delete, insert, select, update
 
 from runtime.schedules.overlap import Overlap, Reason, TickOutcome
 from runtime.store.codec import to_text_or_none
@@ -23,12 +23,19 @@ _INSERT = insert(schedule_ticks)
 _UPDATE = update(schedule_ticks).where(schedule_ticks.c.id == bindparam("b_id"))
 _SETTLE = _UPDATE.values({name: bindparam(name) for name in ("outcome", "reason", "overlap", "run_id", "error", "settled_at")})
 _EXTEND = _UPDATE.values(last_tick=bindparam("last_tick"), count=schedule_ticks.c.count + bindparam("more"), settled_at=bindparam("settled_at"))
-_oldest_kept = select(schedule_ticks.c.id).where(schedule_ticks.c.schedule_id == bindparam("b_schedule")).order_by(schedule_ticks.c.id.desc())
-_TRIM = delete(schedule_ticks).where(
-    schedule_ticks.c.schedule_id == bindparam("b_schedule"),
-    schedule_ticks.c.id <= _oldest_kept.limit(1).offset(KEPT).scalar_subquery(),
-    schedule_ticks.c.outcome != TickOutcome.BUFFERED.value,
-)
+
+
+def trim(kept: int) -> Delete:
+    """Remove all rows of schedule `b_schedule` but the newest `kept` and what still waits."""
+    oldest = select(schedule_ticks.c.id).where(schedule_ticks.c.schedule_id == bindparam("b_schedule")).order_by(schedule_ticks.c.id.desc())
+    return delete(schedule_ticks).where(
+        schedule_ticks.c.schedule_id == bindparam("b_schedule"),
+        schedule_ticks.c.id <= oldest.limit(1).offset(kept).scalar_subquery(),
+        schedule_ticks.c.outcome != TickOutcome.BUFFERED.value,
+    )
+
+
+_TRIM = trim(KEPT)
 
 
 def record_of(connection: Connection, schedule_id: str, tick: int) -> TickRow | None:
