@@ -161,5 +161,4 @@ class Scheduler:
         if fired is None:
             return False
         self._gateway.runner.nudge(fired.nudge)
-        log.info("tick", schedule_id=fired.tick.schedule_id, tick=fired.tick.tick, outcome=fired.tick.outcome.value, run_id=fired.tick.run_id)
         return True
