@@ -52,7 +52,7 @@ runs = Table(
     _partial("ix_runs_owner", "owner", where="owner IS NOT NULL"),
     _partial("ix_runs_active", "tenant", "run_id", where="ended_at IS NULL"),
     _partial("ix_runs_parent_run", "parent_run", where="parent_run IS NOT NULL"),
-    _partial("ix_runs_schedule_open", "schedule_id", where="schedule_id IS NOT NULL AND ended_at IS NULL"),
+    _partial("ix_runs_schedule_open", "schedule_id", "ended_at", where="schedule_id IS NOT NULL AND ended_at IS NULL"),
     _partial("ix_runs_schedule", "schedule_id", "run_id", where="schedule_id IS NOT NULL"),
     # The second net under schedules/firing.py: whatever fires twice, a tick has one run.
     _partial("uq_runs_schedule_tick", "schedule_id", "schedule_tick", where="schedule_tick IS NOT NULL", unique=True),

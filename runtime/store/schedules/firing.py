@@ -14,7 +14,7 @@ from runtime.store.protocol import Message, MessageKind, SendOutcome
 from runtime.store.schedules.protocol import Fired, Firing, Gap, ScheduleRow, Step, TickRow
 from runtime.store.schedules.reads import open_runs_of, waiting_of
 from runtime.store.schedules.records import record, record_gap, record_of, settle
-from runtime.store.schedules.rows import SCHEDULE_COLUMNS, TICK_COLUMNS, schedule_from, schedule_values, tick_from
+from runtime.store.schedules.rows import IS_BUFFERED, SCHEDULE_COLUMNS, TICK_COLUMNS, schedule_from, schedule_values, tick_from
 from runtime.store.submits import insert_runs
 from runtime.store.tables import runs, schedule_ticks, schedules
 from runtime.store.turns import change_runs
@@ -24,10 +24,8 @@ _LOCK = select(*SCHEDULE_COLUMNS).where(schedules.c.schedule_id == bindparam("sc
 _WRITE = update(schedules).where(schedules.c.schedule_id == bindparam("b_id"))
 _MOVE = _WRITE.values({name: bindparam(name) for name in ("last_tick", "next_tick", "next_at", "error")})
 _RUN_OF = select(runs.c.run_id).where(runs.c.schedule_id == bindparam("schedule"), runs.c.schedule_tick == bindparam("at"))
-_WAITING_TICK = select(*TICK_COLUMNS).where(schedule_ticks.c.id == bindparam("row"), schedule_ticks.c.outcome == TickOutcome.BUFFERED.value)
-_WAITING_TICKS = select(*TICK_COLUMNS).where(
-    schedule_ticks.c.schedule_id == bindparam("schedule"), schedule_ticks.c.outcome == TickOutcome.BUFFERED.value, schedule_ticks.c.overlap.is_(None)
-)
+_WAITING_TICK = select(*TICK_COLUMNS).where(schedule_ticks.c.id == bindparam("row"), IS_BUFFERED)
+_WAITING_TICKS = select(*TICK_COLUMNS).where(schedule_ticks.c.schedule_id == bindparam("schedule"), IS_BUFFERED, schedule_ticks.c.overlap.is_(None))
 
 
 def fire(connection: Connection, firing: Firing, run: PreparedRun | None) -> Fired | None:

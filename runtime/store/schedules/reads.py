@@ -1,20 +1,21 @@
 """Reads of schedules."""
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, exists, func, literal_column, or_, select
 
 from runtime.schedules.overlap import Overlap, TickOutcome
 from runtime.store.schedules.protocol import Agenda, ScheduleRow, Standing, TickRow
-from runtime.store.schedules.rows import SCHEDULE_COLUMNS, TICK_COLUMNS, schedule_from, tick_from
+from runtime.store.schedules.rows import IS_BUFFERED, SCHEDULE_COLUMNS, TICK_COLUMNS, schedule_from, tick_from
 from runtime.store.tables import runs, schedule_ticks, schedules
 
 RUNNING_SHOWN = 100
 
 _DUE = select(*SCHEDULE_COLUMNS).where(schedules.c.next_at <= bindparam("now")).order_by(schedules.c.next_at).limit(bindparam("limit"))
 _NEXT = select(func.min(schedules.c.next_at)).where(schedules.c.next_at > bindparam("now"))
-_BUFFERED = schedule_ticks.c.outcome == TickOutcome.BUFFERED.value
 _earlier = schedule_ticks.alias("earlier")
 _FIRST = ~exists().where(
-    _earlier.c.schedule_id == schedule_ticks.c.schedule_id, _earlier.c.outcome == TickOutcome.BUFFERED.value, _earlier.c.tick < schedule_ticks.c.tick
+    _earlier.c.schedule_id == schedule_ticks.c.schedule_id,
+    _earlier.c.outcome == literal_column(f"'{TickOutcome.BUFFERED.value}'"),
+    _earlier.c.tick < schedule_ticks.c.tick,
 )
 _OPEN = and_(runs.c.schedule_id == schedule_ticks.c.schedule_id, runs.c.ended_at.is_(None))
 _MAY_START = or_(schedule_ticks.c.overlap == Overlap.ALLOW_ALL.value, and_(_FIRST, ~exists().where(_OPEN)))
@@ -23,13 +24,14 @@ _AWAKE = or_(schedules.c.paused.is_(False), schedule_ticks.c.overlap.is_not(None
 _READY = (
     select(*SCHEDULE_COLUMNS, *TICK_COLUMNS)
     .join(schedules, schedules.c.schedule_id == schedule_ticks.c.schedule_id)
-    .where(_BUFFERED, _AWAKE, _MAY_START)
+    .where(IS_BUFFERED, _AWAKE, _MAY_START)
     .order_by(schedule_ticks.c.schedule_id, schedule_ticks.c.tick)
     .limit(bindparam("limit"))
 )
 _TICKS = select(*TICK_COLUMNS).where(schedule_ticks.c.schedule_id == bindparam("schedule")).order_by(schedule_ticks.c.id.desc()).limit(bindparam("limit"))
-_RUNNING = select(runs.c.run_id).where(runs.c.schedule_id == bindparam("schedule"), runs.c.ended_at.is_(None)).order_by(runs.c.run_id)
-_WAITING = select(func.count()).select_from(schedule_ticks).where(schedule_ticks.c.schedule_id == bindparam("schedule"), _BUFFERED)
+# Without an order, which would tempt a planner to read all runs the schedule ever had.
+_RUNNING = select(runs.c.run_id).where(runs.c.schedule_id == bindparam("schedule"), runs.c.ended_at.is_(None))
+_WAITING = select(func.count()).select_from(schedule_ticks).where(schedule_ticks.c.schedule_id == bindparam("schedule"), IS_BUFFERED)
 
 
 def read_schedule(connection: Connection, tenant: str, name: str) -> ScheduleRow | None:
@@ -61,12 +63,12 @@ def list_ticks(connection: Connection, schedule_id: str, before: int | None, lim
 
 def read_standing(connection: Connection, schedule_id: str) -> Standing:
     running = connection.scalars(_RUNNING.limit(RUNNING_SHOWN), {"schedule": schedule_id}).all()
-    return Standing(tuple(running), connection.scalar(_WAITING, {"schedule": schedule_id}) or 0)
+    return Standing(tuple(sorted(running)), connection.scalar(_WAITING, {"schedule": schedule_id}) or 0)
 
 
 def open_runs_of(connection: Connection, schedule_id: str) -> list[str]:
     """All runs of a schedule that have not ended."""
-    return list(connection.scalars(_RUNNING, {"schedule": schedule_id}))
+    return sorted(connection.scalars(_RUNNING, {"schedule": schedule_id}))
 
 
 def waiting_of(connection: Connection, schedule_id: str) -> int:

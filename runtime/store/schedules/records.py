@@ -7,16 +7,14 @@ from sqlalchemy import Connection, Delete, bindparam, delete, insert, select, up
 from runtime.schedules.overlap import Overlap, Reason, TickOutcome
 from runtime.store.codec import to_text_or_none
 from runtime.store.schedules.protocol import Gap, ScheduleRow, TickRow
-from runtime.store.schedules.rows import TICK_COLUMNS, tick_from
+from runtime.store.schedules.rows import IS_NOT_MISSED, TICK_COLUMNS, tick_from
 from runtime.store.tables import schedule_ticks
 
 KEPT = 10_000
 """Rows kept per schedule; a run that is kept stands for its tick however long ago it was."""
 _TRIM_EVERY = 100
 
-_OF_TICK = select(*TICK_COLUMNS).where(
-    schedule_ticks.c.schedule_id == bindparam("schedule"), schedule_ticks.c.tick == bindparam("at"), schedule_ticks.c.outcome != TickOutcome.MISSED.value
-)
+_OF_TICK = select(*TICK_COLUMNS).where(schedule_ticks.c.schedule_id == bindparam("schedule"), schedule_ticks.c.tick == bindparam("at"), IS_NOT_MISSED)
 _LATEST = select(*TICK_COLUMNS).where(schedule_ticks.c.schedule_id == bindparam("schedule")).order_by(schedule_ticks.c.id.desc()).limit(1)
 _BY_ID = select(*TICK_COLUMNS).where(schedule_ticks.c.id == bindparam("row"))
 _INSERT = insert(schedule_ticks)

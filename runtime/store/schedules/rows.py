@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import literal_column
+
 from runtime.schedules.overlap import Overlap, Reason, TickOutcome
 from runtime.store.codec import from_text, from_text_or_none, to_text, to_text_or_none
 from runtime.store.schedules.protocol import ScheduleRow, TickRow
@@ -12,6 +14,9 @@ _SCHEDULE = tuple(ScheduleRow.__dataclass_fields__)
 _TICK = tuple(TickRow.__dataclass_fields__)
 SCHEDULE_COLUMNS = tuple(schedules.c[name] for name in _SCHEDULE)
 """The columns `schedule_from` reads."""
+# Written out, not bound: only so can a database see that the partial indexes of the table hold all it asks for.
+IS_BUFFERED = schedule_ticks.c.outcome == literal_column(f"'{TickOutcome.BUFFERED.value}'")
+IS_NOT_MISSED = schedule_ticks.c.outcome != literal_column(f"'{TickOutcome.MISSED.value}'")
 TICK_COLUMNS = tuple(schedule_ticks.c[name] for name in _TICK)
 """The columns `tick_from` reads."""
 

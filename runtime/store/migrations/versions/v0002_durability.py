@@ -31,7 +31,7 @@ def _schedules() -> None:
     """Cron schedules and which run came from which."""
     op.add_column("runs", sa.Column("schedule_id", sa.Text(), nullable=True))
     op.add_column("runs", sa.Column("schedule_tick", sa.BigInteger(), nullable=True))
-    _partial("ix_runs_schedule_open", "runs", ["schedule_id"], "schedule_id IS NOT NULL AND ended_at IS NULL")
+    _partial("ix_runs_schedule_open", "runs", ["schedule_id", "ended_at"], "schedule_id IS NOT NULL AND ended_at IS NULL")
     _partial("ix_runs_schedule", "runs", ["schedule_id", "run_id"], "schedule_id IS NOT NULL")
     _partial("uq_runs_schedule_tick", "runs", ["schedule_id", "schedule_tick"], "schedule_tick IS NOT NULL", unique=True)
     op.create_table(
