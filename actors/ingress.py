@@ -15,6 +15,7 @@ from runtime.artifacts.open import open_artifacts
 from runtime.gateway import Gateway
 from runtime.ids import uuid7
 from runtime.metrics import Metrics
+from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
 from runtime.store.open import open_store
 
@@ -33,7 +34,14 @@ async def replica_services(settings: Settings) -> AsyncIterator[Services]:
     pulse.start()
     gateway = Gateway(store.journal, store.catalog, open_artifacts(settings), runner, settings)
     try:
-        yield Services(gateway=gateway, catalog=store.catalog, settings=settings, ready=store.ping, durability=store.durability)
+        yield Services(
+            gateway=gateway,
+            catalog=store.catalog,
+            settings=settings,
+            ready=store.ping,
+            durability=store.durability,
+            schedules=Scheduling(gateway, store.schedules),
+        )
     finally:
         await pulse.stop()
         await store.close()

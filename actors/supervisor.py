@@ -1,7 +1,7 @@
-"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, counts the metrics of the cluster, and
-lets what is old go.
+"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, fires schedules, counts the metrics of
+the cluster, and lets what is old go.
 
-It decides nothing that matters: without it runs go on and dead owners are still noticed by their heartbeats, only a little later.
+It keeps nothing that matters: without it runs go on, dead owners are noticed by their heartbeats a little later, and ticks are caught up.
 """
 
 import asyncio
@@ -18,12 +18,15 @@ from actors.directory import Directory, Report
 from actors.names import AGENT, DEDICATED, SUPERVISOR, WORKFLOW, handle, living, unlisted
 from actors.pool import Pool, spawn_actor
 from actors.process import end_with_raylet, set_up_logs, settings
+from actors.runner import RayRunner
 from actors.workflow import RemoteWorkflowActor
 from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
 from runtime.errors import StoreUnavailable
+from runtime.gateway import Gateway
 from runtime.metrics import Registry
 from runtime.retention import Janitor
+from runtime.scheduling.scheduler import Scheduler
 from runtime.store.open import open_store
 
 log = structlog.get_logger(__name__)
@@ -45,6 +48,7 @@ class SupervisorActor:
         self._active, self._counted = 0, 0.0
         self._open_pools()
         self._cores = float(ray.cluster_resources().get("CPU", 1))
+        self._open_scheduler()
         self._watchdog = asyncio.create_task(end_with_raylet())
         self._tending = asyncio.create_task(self._tend_forever())
         janitor = Janitor(self._store.retention, open_artifacts(self._settings), self._settings, self._clock)
@@ -63,6 +67,13 @@ class SupervisorActor:
         self._dedicated.adopt(names)
         self._workflows.resize(1)
         self._agents.resize(1)
+
+    def _open_scheduler(self) -> None:
+        """Two Supervisors may live for a while, of two clusters on one database: a tick starts once all the same."""
+        self._runner = RayRunner(self._store.journal, self._clock)
+        gateway = Gateway(self._store.journal, self._store.catalog, open_artifacts(self._settings), self._runner, self._settings, self._clock)
+        self._scheduler = Scheduler(gateway, self._store.schedules, self._clock)
+        self._scheduler.start()
 
     @unlisted
     async def report(self, report: Report) -> Directory:
@@ -94,6 +105,7 @@ class SupervisorActor:
         self._tending.cancel()
         self._cleaning.cancel()
         await asyncio.gather(self._cleaning, return_exceptions=True)
+        await self._scheduler.stop()
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
         await self._store.close()
@@ -108,6 +120,7 @@ class SupervisorActor:
 
     async def _tend(self) -> None:
         await self._count()
+        self._runner.update(Directory(self._workflows.loads(), self._agents.loads()))
         loads = [report.load for report in self._workflows.reports()]
         self._workflows.resize(workflows_needed(loads, self._settings.runs_per_actor, self._active))
         agents = self._agents.reports()

@@ -18,6 +18,8 @@ from runtime.host import Host
 from runtime.ids import uuid7
 from runtime.metrics import Metrics, Registry
 from runtime.retention import Janitor
+from runtime.scheduling.scheduler import Scheduler
+from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
 from runtime.steps.context import StepServices
 from runtime.steps.isolated import LocalIsolated
@@ -76,6 +78,7 @@ class LocalPlatform:
     gateway: Gateway
     host: Host
     store: Store
+    schedules: Scheduling
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -96,6 +99,10 @@ class LocalPlatform:
             self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)
             await self.host.start()
             stack.push_async_callback(self.host.stop, self.settings.drain_ms)
+            self.schedules = Scheduling(self.gateway, self.store.schedules)
+            scheduler = Scheduler(self.gateway, self.store.schedules, self.gateway.clock)
+            scheduler.start()
+            stack.push_async_callback(scheduler.stop)
             self._stack = stack.pop_all()
         return self
 

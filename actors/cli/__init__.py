@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from actors.cli import approvals, artifacts, definitions, keys, maintenance, platform, run, runs
+from actors.cli import approvals, artifacts, definitions, keys, maintenance, platform, run, runs, schedules
 from actors.cli.exits import SUMMARY, CommandError, Exit, exit_for_code
 
 
@@ -71,6 +71,7 @@ app.command()(definitions.validate)
 app.command()(definitions.schema)
 app.add_typer(definitions.workflows, name="workflows")
 app.add_typer(runs.runs, name="runs")
+app.add_typer(schedules.schedules, name="schedules")
 app.add_typer(approvals.approvals, name="approvals")
 app.command()(runs.signal)
 app.add_typer(artifacts.artifacts, name="artifacts")

@@ -29,6 +29,11 @@ STYLES = {
     "pending": "dim",
     "scheduled": "dim",
     "skipped": "dim",
+    "started": "green",
+    "active": "green",
+    "buffered": "magenta",
+    "missed": "red",
+    "over": "dim",
 }
 
 

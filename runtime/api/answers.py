@@ -60,6 +60,13 @@ class Parent(Answer):
     step: str | None
 
 
+class ScheduledBy(Answer):
+    """The schedule that started a run, and for which tick; null when somebody triggered it by hand."""
+
+    schedule_id: str
+    tick: AwareDatetime | None
+
+
 class Run(Answer):
     """A run as lists show it."""
 
@@ -80,6 +87,7 @@ class Run(Answer):
     cancel_requested_at: AwareDatetime | None
     parent: Parent | None
     forked_from: str | None
+    schedule: ScheduledBy | None
     error: Object | None
 
 

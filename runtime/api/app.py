@@ -15,12 +15,23 @@ from starlette.routing import Match
 from runtime.api.documented import document
 from runtime.api.guard import Guard
 from runtime.api.problems import MethodNotAllowed, problem
-from runtime.api.routes import approvals, artifacts, control, events, keys, platform, runs, starts, workflows
+from runtime.api.routes import approvals, artifacts, control, events, keys, platform, runs, schedules, starts, workflows
 from runtime.api.services import Opener
 from runtime.errors import AgenticError, NotFound, Problem, RequestInvalid
 from runtime.settings import Settings
 
-ROUTERS = (starts.router, runs.router, events.router, control.router, approvals.router, artifacts.router, workflows.router, keys.router, platform.router)
+ROUTERS = (
+    starts.router,
+    runs.router,
+    events.router,
+    control.router,
+    approvals.router,
+    artifacts.router,
+    workflows.router,
+    schedules.router,
+    keys.router,
+    platform.router,
+)
 """In the order they are matched: the hot routes come first."""
 
 UNREAD = ("forbidden", "payload_too_large", "unsupported_media_type")

@@ -27,13 +27,18 @@ async def read_model(request: Request, model: type[M], *, limit: int = SMALL, op
     """
     if optional and "content-type" not in request.headers and not await read_bytes(request, limit):
         return model()
-    check_type(request, JSON)
-    data = await read_bytes(request, limit)
-    value = await asyncio.to_thread(loads, data) if len(data) > THREAD_FROM else loads(data)
+    value = await read_json(request, limit=limit)
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise RequestInvalid(f"the body has {error.error_count()} problems", problems=[_problem(each) for each in error.errors()[:100]]) from None
+
+
+async def read_json(request: Request, *, limit: int = SMALL) -> Any:
+    """The JSON value of the body. Raises Malformed, UnsupportedMediaType, PayloadTooLarge."""
+    check_type(request, JSON)
+    data = await read_bytes(request, limit)
+    return await asyncio.to_thread(loads, data) if len(data) > THREAD_FROM else loads(data)
 
 
 def check_type(request: Request, types: tuple[str, ...]) -> str:

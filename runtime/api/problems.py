@@ -55,7 +55,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "run_ended": (409, "The run has already ended"),
     "already_decided": (409, "The approval is already decided"),
     "artifact_missing": (410, "The content is no longer there"),
-    "version_changed": (412, "The workflow has changed in the meantime"),
+    "version_changed": (412, "It has changed in the meantime"),
     "payload_too_large": (413, "Too large"),
     "unsupported_media_type": (415, "The body's type is not supported"),
     "range_invalid": (416, "The range cannot be satisfied"),

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from runtime.schedules.spec import Moment, ScheduleBody
+
 Label = Annotated[str, Field(min_length=1, max_length=63)]
 LabelValue = Annotated[str, Field(max_length=255)]
 Version = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -89,4 +91,32 @@ class KeyBody(Body):
     expires_in_days: Annotated[int, Field(ge=1, le=MAX_KEY_DAYS)] | None = None
 
 
-BODIES: tuple[type[Body], ...] = (StartBody, BatchBody, CancelBody, NoBody, ForkBody, SignalBody, DecisionBody, DecideBody, KeyBody)
+class PauseBody(Body):
+    """Why a schedule is paused."""
+
+    note: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class BackfillBody(Body):
+    """A range of the past whose ticks shall start after all; both ends are inside."""
+
+    from_: Annotated[Moment, Field(alias="from")]
+    to: Moment
+    overlap: Literal["buffer_all", "allow_all"] = "buffer_all"
+    """One after the other, or side by side."""
+
+
+BODIES: tuple[type[BaseModel], ...] = (
+    ScheduleBody,
+    PauseBody,
+    BackfillBody,
+    StartBody,
+    BatchBody,
+    CancelBody,
+    NoBody,
+    ForkBody,
+    SignalBody,
+    DecisionBody,
+    DecideBody,
+    KeyBody,
+)

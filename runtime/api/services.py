@@ -9,6 +9,7 @@ from starlette.requests import Request
 from runtime.api.callers import Caller, Callers
 from runtime.api.streams import Streams
 from runtime.gateway import Gateway
+from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
 from runtime.store.protocol import Catalog
 
@@ -22,6 +23,7 @@ class Services:
     settings: Settings
     ready: Callable[[], Awaitable[object]]
     durability: str = "full"
+    schedules: Scheduling = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -42,6 +44,11 @@ def services(request: Request) -> Services:
 def gateway(request: Request) -> Gateway:
     """The gateway of this process."""
     return services(request).gateway
+
+
+def scheduling(request: Request) -> Scheduling:
+    """The schedules of this process."""
+    return services(request).schedules
 
 
 def caller(request: Request, scope: str, *, run_id: str | None = None) -> Caller:

@@ -55,9 +55,10 @@ class Base:
         stored = await self.catalog.definition(row.tenant, row.definition)
         if stored is None:
             raise NotFound(f"version {row.definition} of {row.workflow} is no longer stored", run_id=row.run_id)
-        return self._compiled(stored)
+        return self.compiled(stored)
 
-    def _compiled(self, stored: DefinitionRow) -> Plan:
+    def compiled(self, stored: DefinitionRow) -> Plan:
+        """The plan of a stored version; compiled once per process."""
         key = (stored.tenant, stored.definition)
         plan = self._plans.get(key)
         if plan is None:

@@ -24,6 +24,15 @@ COUNT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledBy:
+    """The schedule a run is started by, and the tick it is for (ms); None when somebody triggers the schedule by hand."""
+
+    schedule_id: str
+    name: str
+    tick: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StartRequest:
     """One run to start. Without `version` the current one is taken, without `mode` the one of the settings."""
 
@@ -35,6 +44,7 @@ class StartRequest:
     priority: int = 0
     idempotency_key: str | None = None
     traceparent: str | None = None
+    scheduled: ScheduledBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,13 @@ class Starts(Workflows):
         """Start one run; it is on disk when this returns. Raises NotFound, InputInvalid, IdempotencyMismatch, Overloaded, PayloadTooLarge."""
         stored = await self.workflow(tenant, request.workflow, request.version)
         return (await self._submit([await self._prepare(stored, request, "/inputs")]))[0]
+
+    async def prepare(self, tenant: str, request: StartRequest) -> NewRun:
+        """The run `start` would commit, admitted and checked, for those who commit it together with something else. Raises what `start` raises."""
+        stored = await self.workflow(tenant, request.workflow, request.version)
+        run = await self._prepare(stored, request, "/inputs")
+        await self._admit(1)
+        return run
 
     async def start_batch(self, tenant: str, requests: Sequence[StartRequest]) -> list[Started]:
         """Start up to 1000 runs, all or none. Raises what `start` raises, with pointers like `/runs/7/inputs/topic`."""
@@ -76,7 +93,7 @@ class Starts(Workflows):
         return await self.journal.active_runs()
 
     async def _prepare(self, stored: DefinitionRow, request: StartRequest, pointer: str) -> NewRun:
-        definition = self._compiled(stored).definition
+        definition = self.compiled(stored).definition
         inputs = await self._inputs(definition, request.inputs, pointer)
         now = self.clock.now()
         row = RunRow(
@@ -92,11 +109,15 @@ class Starts(Workflows):
             wake_at=now,
             priority=request.priority,
             isolation=definition.isolation,
+            schedule_id=request.scheduled.schedule_id if request.scheduled else None,
+            schedule_tick=request.scheduled.tick if request.scheduled else None,
             labels={**definition.labels, **request.labels},
             keep_for=definition.retention,
         )
-        created = created_event(row, inputs, traceparent=request.traceparent)
-        asked = [request.workflow, request.version, request.inputs, request.mode, request.labels, request.priority]
+        created = created_event(row, inputs, traceparent=request.traceparent, scheduled=request.scheduled)
+        asked: list[Any] = [request.workflow, request.version, request.inputs, request.mode, request.labels, request.priority]
+        if request.scheduled is not None:  # what it asks for may change between two tries with the same key; the schedule does not
+            asked = ["schedule", request.scheduled.schedule_id]
         return NewRun(row, (created,), self._idempotency(request.idempotency_key, asked, now))
 
     async def _inputs(self, definition: Definition, given: dict[str, Any], pointer: str) -> Any:
@@ -136,7 +157,9 @@ class Starts(Workflows):
         self._active = (counted_at, active + count)
 
 
-def created_event(row: RunRow, inputs: Any, *, forked_from: dict[str, Any] | None = None, traceparent: str | None = None) -> Event:
+def created_event(
+    row: RunRow, inputs: Any, *, forked_from: dict[str, Any] | None = None, traceparent: str | None = None, scheduled: ScheduledBy | None = None
+) -> Event:
     """The first event of a run. The seed is drawn here, once: what is random later follows from it and replays the same."""
     body: dict[str, Any] = {
         "workflow": row.workflow,
@@ -149,6 +172,8 @@ def created_event(row: RunRow, inputs: Any, *, forked_from: dict[str, Any] | Non
     }
     if forked_from is not None:
         body["forked_from"] = forked_from
+    if scheduled is not None:
+        body["schedule"] = {"schedule_id": scheduled.schedule_id, "name": scheduled.name, "tick": scheduled.tick}
     return Event(seq=1, epoch=0, kind=Kind.RUN_CREATED, at=row.created_at, body=body)
 
 

@@ -50,6 +50,7 @@ def run(row: RunRow) -> dict[str, Any]:
         "cancel_requested_at": _time(row.cancel_requested_at),
         "parent": {"run_id": row.parent_run, "step": row.parent_step} if row.parent_run else None,
         "forked_from": row.forked_from,
+        "schedule": {"schedule_id": row.schedule_id, "tick": _time(row.schedule_tick)} if row.schedule_id else None,
         "error": row.error,
     }
 

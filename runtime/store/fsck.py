@@ -1,7 +1,7 @@
 """The invariants of the journal as a check anybody may run at any time: `agentic doctor --fsck`.
 
 Numbers are those of docs/architecture.md: I1 no gaps, I2 epochs, I3 one end, I4 one end per step,
-I8 accepted cancels win, I10 columns equal the fold, I11 keys lead to runs, I12 the outbox speaks of events that exist.
+I8 accepted cancels win, I10 columns equal the fold, I11 keys lead to runs, I12 the outbox speaks of events that exist, I13 a tick has one run.
 What needs the definition (I5, I9) is checked by the engine whenever it folds a run.
 """
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, bindparam, exists, or_, select
 
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Event, Kind
 from runtime.engine.states import RUN_TRANSITIONS, RunStatus, run_after
 from runtime.errors import InvalidTransition, JournalDamaged
 from runtime.store.open import Store
 from runtime.store.queries import read_events
-from runtime.store.tables import approvals, artifacts, events, idem, inbox, outbox, owners, removals, runs, value_refs
+from runtime.store.tables import approvals, artifacts, events, idem, inbox, outbox, owners, removals, runs, schedule_ticks, schedules, value_refs
 
 _PAGE = 200
 _EVENTS = 5_000
@@ -143,6 +143,21 @@ def _leftovers(connection: Connection) -> Iterable[str]:
     no_event = ~exists().where(events.c.run_id == outbox.c.run_id, events.c.seq == outbox.c.seq) & ~exists().where(removals.c.run_id == outbox.c.run_id)
     for outbox_id in connection.scalars(select(outbox.c.id).where(no_event).limit(_MAX_FINDINGS)):
         yield f"I12 outbox {outbox_id}: its event is not there"
+    yield from _ticks(connection)
     no_owner = runs.c.owner.is_not(None) & ~exists().where(owners.c.owner == runs.c.owner)
     for run_id in connection.scalars(select(runs.c.run_id).where(no_owner).limit(_MAX_FINDINGS)):
         yield f"L1 run {run_id}: its owner has no row, so nobody would notice its death"
+
+
+def _ticks(connection: Connection) -> Iterable[str]:
+    """A tick that started names a run that names the tick, while that run is kept; no schedule will decide a tick a second time."""
+    other = exists().where(
+        runs.c.run_id == schedule_ticks.c.run_id,
+        or_(runs.c.schedule_id != schedule_ticks.c.schedule_id, runs.c.schedule_tick != schedule_ticks.c.tick, runs.c.schedule_tick.is_(None)),
+    )
+    unlike = (schedule_ticks.c.outcome == "started") != schedule_ticks.c.run_id.is_not(None)
+    for schedule_id, tick in connection.execute(select(schedule_ticks.c.schedule_id, schedule_ticks.c.tick).where(or_(other, unlike)).limit(_MAX_FINDINGS)):
+        yield f"I13 schedule {schedule_id}: the record of tick {tick} and its run do not fit together"
+    back = or_(schedules.c.next_tick <= schedules.c.last_tick, schedules.c.next_at < schedules.c.next_tick) & schedules.c.paused.is_(False)
+    for schedule_id in connection.scalars(select(schedules.c.schedule_id).where(back).limit(_MAX_FINDINGS)):
+        yield f"I13 schedule {schedule_id}: its next tick was decided before, or would start too early"

@@ -11,6 +11,7 @@ from runtime.store.journal import SqlJournal
 from runtime.store.migrations import prepare
 from runtime.store.reader import Reader
 from runtime.store.retention import SqlRetention
+from runtime.store.schedules.sql import SqlSchedules
 from runtime.store.writer import Writer
 
 
@@ -21,6 +22,7 @@ class Store:
     journal: SqlJournal
     catalog: SqlCatalog
     retention: SqlRetention
+    schedules: SqlSchedules
     durability: str
     database: Database
     writer: Writer
@@ -49,5 +51,13 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         await database.close()
         raise
     writer, reader = Writer(database), Reader(database)
-    retention = SqlRetention(database, writer, reader)
-    return Store(SqlJournal(writer, reader), SqlCatalog(writer, reader), retention, database.durability, database, writer, reader)
+    return Store(
+        SqlJournal(writer, reader),
+        SqlCatalog(writer, reader),
+        SqlRetention(database, writer, reader),
+        SqlSchedules(writer, reader),
+        database.durability,
+        database,
+        writer,
+        reader,
+    )

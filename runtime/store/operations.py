@@ -140,6 +140,8 @@ def prepare_run(new: NewRun) -> PreparedRun:
         "parent_run": row.parent_run,
         "parent_step": row.parent_step,
         "forked_from": row.forked_from,
+        "schedule_id": row.schedule_id,
+        "schedule_tick": row.schedule_tick,
         "labels": to_text(row.labels) if row.labels else None,
         "keep_for": row.keep_for,
     }

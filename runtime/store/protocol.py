@@ -39,6 +39,10 @@ class RunRow:
     parent_run: str | None = None
     parent_step: str | None = None
     forked_from: str | None = None
+    schedule_id: str | None = None
+    """The schedule that started it."""
+    schedule_tick: int | None = None
+    """The tick it was started for; None when somebody triggered the schedule by hand."""
     labels: dict[str, str] = field(default_factory=dict)
     result: Any = None
     """The run's output, or a value reference, once it has succeeded."""
@@ -213,6 +217,7 @@ class RunQuery:
     workflow: str | None = None
     status: tuple[str, ...] = ()
     parent_run: str | None = None
+    schedule_id: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     created_after: int | None = None
     created_before: int | None = None

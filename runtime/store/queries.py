@@ -52,7 +52,7 @@ def list_runs(connection: Connection, query: RunQuery) -> list[RunRow]:
 
 def _conditions(query: RunQuery) -> Iterator[ColumnElement[bool]]:
     """One for each field of the query that is given."""
-    for column in (runs.c.tenant, runs.c.workflow, runs.c.owner, runs.c.isolation, runs.c.parent_run):
+    for column in (runs.c.tenant, runs.c.workflow, runs.c.owner, runs.c.isolation, runs.c.parent_run, runs.c.schedule_id):
         wanted = getattr(query, column.name)
         if wanted is not None:
             yield column == wanted

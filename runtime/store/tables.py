@@ -43,6 +43,8 @@ runs = Table(
     Column("parent_run", Text),
     Column("parent_step", Text),
     Column("forked_from", Text),
+    Column("schedule_id", Text),
+    Column("schedule_tick", BigInteger),  # NULL when somebody started it outside the ticks
     Column("labels", Text),
     Column("result", Text),
     Column("error", Text),
@@ -52,6 +54,10 @@ runs = Table(
     _partial("ix_runs_active", "tenant", "run_id", where="ended_at IS NULL"),
     _partial("ix_runs_parent_run", "parent_run", where="parent_run IS NOT NULL"),
     _partial("ix_runs_ended", "keep_for", "status", "ended_at", "run_id", where="ended_at IS NOT NULL"),
+    _partial("ix_runs_schedule_open", "schedule_id", "ended_at", where="schedule_id IS NOT NULL AND ended_at IS NULL"),
+    _partial("ix_runs_schedule", "schedule_id", "run_id", where="schedule_id IS NOT NULL"),
+    # The second net under schedules/firing.py: whatever fires twice, a tick has one run.
+    _partial("uq_runs_schedule_tick", "schedule_id", "schedule_tick", where="schedule_tick IS NOT NULL", unique=True),
     Index(None, "tenant", "workflow", "run_id"),
     Index(None, "tenant", "run_id"),
 )
@@ -222,4 +228,46 @@ settings = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("uq_settings_user_id_provider", "user_id", "provider", unique=True),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("schedule_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("workflow", Text, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("paused", Boolean(create_constraint=False), nullable=False),
+    Column("note", PlainText),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("last_tick", BigInteger),  # the latest tick that was decided: no tick up to it is ever decided again
+    Column("next_tick", BigInteger),  # the guard of every decision; NULL when there is no more
+    Column("next_at", BigInteger),  # when to look at `next_tick`; NULL while paused
+    Column("error", Text),  # why `next_tick` could not be started yet
+    Index("uq_schedules_tenant_name", "tenant", "name", unique=True),
+    _partial("ix_schedules_next_at", "next_at", where="next_at IS NOT NULL"),
+)
+
+schedule_ticks = Table(
+    "schedule_ticks",
+    metadata,
+    Column("id", Serial, primary_key=True),  # the order in which they were recorded
+    Column("schedule_id", Text, nullable=False),
+    Column("tick", BigInteger, nullable=False),
+    Column("last_tick", BigInteger, nullable=False),  # of a row that records several missed ticks
+    Column("count", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text),
+    Column("overlap", Text),  # of a tick somebody asked for afterwards
+    Column("run_id", Text),
+    Column("error", Text),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("settled_at", BigInteger, nullable=False),
+    Index("ix_schedule_ticks_schedule_id_id", "schedule_id", "id"),
+    _partial("ix_schedule_ticks_buffered", "schedule_id", "tick", where="outcome = 'buffered'"),
+    _partial("uq_schedule_ticks_schedule_id_tick", "schedule_id", "tick", where="outcome <> 'missed'", unique=True),
 )

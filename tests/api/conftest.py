@@ -16,6 +16,7 @@ from runtime.api.keys import ADMIN, issue
 from runtime.api.services import Services
 from runtime.artifacts.open import open_artifacts
 from runtime.gateway import Gateway
+from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
 from runtime.store.open import open_store
 from tests.api.world import World
@@ -58,7 +59,9 @@ async def world(settings: Settings) -> AsyncIterator[World]:
 async def app(world: World, settings: Settings) -> AsyncIterator[FastAPI]:
     @asynccontextmanager
     async def services() -> AsyncIterator[Services]:
-        yield Services(world.gateway, world.store.catalog, settings, world.store.ping, world.store.durability)
+        yield Services(
+            world.gateway, world.store.catalog, settings, world.store.ping, world.store.durability, schedules=Scheduling(world.gateway, world.store.schedules)
+        )
 
     built = build_app(services, settings)
     async with built.router.lifespan_context(built):

@@ -27,6 +27,7 @@ from runtime.artifacts.open import open_artifacts
 from runtime.engine.events import Kind
 from runtime.gateway import Gateway
 from runtime.ids import uuid7
+from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
 from runtime.store.open import open_store
 from runtime.store.protocol import ApprovalRow, ArtifactRow
@@ -62,7 +63,7 @@ def target(home: Path) -> Iterator[Target]:
         key, _ = await issue(store.catalog, "default", name="fuzz", scopes=(ADMIN,), now=0)
         found.key, found.known = key.text, await populate(World(gateway, store, key.text))
         try:
-            yield Services(gateway, store.catalog, settings, store.ping, store.durability)
+            yield Services(gateway, store.catalog, settings, store.ping, store.durability, schedules=Scheduling(gateway, store.schedules))
         finally:
             await store.close()
 
@@ -92,6 +93,8 @@ async def populate(world: World) -> dict[str, str]:
         (Kind.STEP_WAITING, "ask", 1, {"for": "approval", "approval_id": approval}),
         approvals=(ApprovalRow(approval, run.run_id, "demo", "ask", AT, "Good?"),),
     )
+    minutely = {"name": "demo", "workflow": "demo", "cron": "* * * * *", "inputs": {"topic": "whales"}, "jitter": "30s"}
+    await Scheduling(world.gateway, world.store.schedules).put("default", minutely)
     digest, size = await world.gateway.artifacts.put(b"hello")
     await world.store.catalog.put_artifact(ArtifactRow(run.run_id, "a.txt", digest, size, "text/plain", AT, "first"))
     return {"run_id": run.run_id, "approval_id": approval, "step": "each", "sha256": digest}

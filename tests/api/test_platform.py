@@ -53,7 +53,7 @@ async def api(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
 
         @asynccontextmanager
         async def services() -> AsyncIterator[Services]:
-            yield Services(platform.gateway, platform.store.catalog, settings, platform.store.ping, platform.store.durability)
+            yield Services(platform.gateway, platform.store.catalog, settings, platform.store.ping, platform.store.durability, schedules=platform.schedules)
 
         app = build_app(services, settings)
         async with app.router.lifespan_context(app), serving(app, key) as client:

@@ -16,6 +16,7 @@ from hatchling.builders.wheel import WheelBuilder
 from docs.generate import DOCUMENTS
 from runtime.definition.model import StepKind
 from runtime.engine.states import RunStatus, StepStatus, WaitingFor
+from runtime.schedules.overlap import Overlap, TickOutcome
 from runtime.settings import Settings
 from runtime.store.protocol import MessageKind
 
@@ -137,6 +138,8 @@ def words(section: str) -> set[str]:
         ("What a waiting run waits for", set(WaitingFor)),
         ("Step states", set(StepStatus)),
         ("Step kinds", set(StepKind)),
+        ("Overlap", set(Overlap)),
+        ("What became of a tick", set(TickOutcome)),
         ("Messages", set(MessageKind)),
         ("Run modes", {"live", "simulated"}),
     ],

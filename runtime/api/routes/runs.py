@@ -13,7 +13,7 @@ from runtime.api.keys import READ
 from runtime.api.paging import PageSize, PageToken, decode, decode_number, invalid, labels, moment, page
 from runtime.api.responses import json
 from runtime.api.routes.starts import detail
-from runtime.api.services import caller, gateway
+from runtime.api.services import caller, gateway, scheduling
 from runtime.engine.states import RunStatus, StepStatus
 from runtime.gateway import views
 from runtime.ids import is_uuid
@@ -32,25 +32,27 @@ async def run(request: Request, run_id: str) -> Response:
     return json(await detail(service, row))
 
 
-@router.get("/v1/runs", **documented({200: answers.Runs}))
+@router.get("/v1/runs", **documented({200: answers.Runs}, 404))
 async def runs(
     request: Request,
     workflow: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = None,
     status: Annotated[list[RunStatus], Query()] = [],  # noqa: B006 - FastAPI copies it
     label: Annotated[list[str], Query(max_length=10, description="`key=value`; all must match.")] = [],  # noqa: B006 - FastAPI copies it
     parent: Annotated[str | None, Query(description="Id of the run whose step started them.")] = None,
+    schedule: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the schedule that started them.")] = None,
     created_after: Moment = None,
     created_before: Moment = None,
     page_size: PageSize = 50,
     page_token: PageToken = None,
 ) -> Response:
-    """Runs, newest first."""
+    """Runs, newest first. 404 when `schedule` names one that is not there."""
     tenant = caller(request, READ).tenant
     query = RunQuery(
         tenant,
         workflow=workflow,
         status=tuple(dict.fromkeys(each.value for each in status)),
         parent_run=_id("parent", parent),
+        schedule_id=None if schedule is None else (await scheduling(request).schedule(tenant, schedule)).schedule_id,
         labels=labels(label),
         created_after=moment("created_after", created_after),
         created_before=moment("created_before", created_before),

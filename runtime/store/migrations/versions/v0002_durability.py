@@ -31,6 +31,55 @@ def _concurrency() -> None:
 
 def _schedules() -> None:
     """Cron schedules and which run came from which."""
+    op.add_column("runs", sa.Column("schedule_id", sa.Text(), nullable=True))
+    op.add_column("runs", sa.Column("schedule_tick", sa.BigInteger(), nullable=True))
+    _partial("ix_runs_schedule_open", "runs", ["schedule_id", "ended_at"], "schedule_id IS NOT NULL AND ended_at IS NULL")
+    _partial("ix_runs_schedule", "runs", ["schedule_id", "run_id"], "schedule_id IS NOT NULL")
+    _partial("uq_runs_schedule_tick", "runs", ["schedule_id", "schedule_tick"], "schedule_tick IS NOT NULL", unique=True)
+    op.create_table(
+        "schedules",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("workflow", sa.Text(), nullable=False),
+        sa.Column("etag", sa.Text(), nullable=False),
+        sa.Column("spec", sa.Text(), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_tick", sa.BigInteger(), nullable=True),
+        sa.Column("next_tick", sa.BigInteger(), nullable=True),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("schedule_id", name="pk_schedules"),
+    )
+    op.create_index("uq_schedules_tenant_name", "schedules", ["tenant", "name"], unique=True)
+    _partial("ix_schedules_next_at", "schedules", ["next_at"], "next_at IS NOT NULL")
+    _schedule_ticks()
+
+
+def _schedule_ticks() -> None:
+    op.create_table(
+        "schedule_ticks",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("tick", sa.BigInteger(), nullable=False),
+        sa.Column("last_tick", sa.BigInteger(), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("overlap", sa.Text(), nullable=True),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("settled_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_schedule_ticks"),
+    )
+    op.create_index("ix_schedule_ticks_schedule_id_id", "schedule_ticks", ["schedule_id", "id"], unique=False)
+    _partial("ix_schedule_ticks_buffered", "schedule_ticks", ["schedule_id", "tick"], "outcome = 'buffered'")
+    _partial("uq_schedule_ticks_schedule_id_tick", "schedule_ticks", ["schedule_id", "tick"], "outcome <> 'missed'", unique=True)
 
 
 def _webhooks() -> None:
@@ -49,16 +98,12 @@ def _retention() -> None:
     op.create_index("ix_value_refs_run_id", "value_refs", ["run_id"], unique=False)
     op.create_table("removals", sa.Column("run_id", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("run_id", name="pk_removals"))
     op.add_column("runs", sa.Column("keep_for", sa.BigInteger(), nullable=True))
-    _partial("ix_runs_ended", "runs", "keep_for", "status", "ended_at", "run_id", where="ended_at IS NOT NULL")
-    _partial("ix_api_keys_expires_at", "api_keys", "expires_at", where="expires_at IS NOT NULL")
+    _partial("ix_runs_ended", "runs", ["keep_for", "status", "ended_at", "run_id"], "ended_at IS NOT NULL")
+    _partial("ix_api_keys_expires_at", "api_keys", ["expires_at"], "expires_at IS NOT NULL")
     op.create_index("ix_idem_run_id", "idem", ["run_id"], unique=False)
     op.create_index("ix_outbox_run_id", "outbox", ["run_id"], unique=False)
     for table, order in (("events", ("run_id", "seq")), ("inbox", ("id",))):
         _note_references(table, order)
-
-
-def _partial(name: str, table: str, *columns: str, where: str) -> None:
-    op.create_index(name, table, list(columns), unique=False, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def _note_references(table: str, order: tuple[str, ...]) -> None:
@@ -76,3 +121,8 @@ def _note_references(table: str, order: tuple[str, ...]) -> None:
         if fresh:
             connection.execute(sa.insert(refs), [{"digest": digest, "run_id": run_id} for digest, run_id in sorted(fresh)])
         after = tuple(page[-1][2:])
+
+
+def _partial(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
+    """An index over the rows `where` names."""
+    op.create_index(name, table, columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
