@@ -127,6 +127,12 @@ class ArtifactStoreFull(StoreUnavailable):
     code = "artifact_store_full"
 
 
+class SecretUnreadable(AgenticError):
+    """A stored secret cannot be decrypted: it was encrypted with another SECRET_KEY, or its row was changed. Nothing is overwritten."""
+
+    code = "secret_unreadable"
+
+
 class SchemaMismatch(AgenticError):
     """The database's schema is not the one this version of the product works with."""
 

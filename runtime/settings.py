@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     docs_public: bool = True
     """Whether /docs and /openapi.json need no key."""
     secret_key: SecretStr | None = Field(default=None, validation_alias=_named("SECRET_KEY", "secret_key"))
+    """Encrypts stored secrets: 32 characters or more, or several such keys with commas between them: the first encrypts, all decrypt.
+    Without it a key is made once in `home`, which only one machine can read."""
 
     run_mode: Literal["live", "simulated"] = "simulated"
     """The mode of runs that do not say: `simulated` needs no model, no key and no network."""
@@ -81,9 +83,11 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and 0 < len(value.get_secret_value()) < 32:
-            raise ValueError("SECRET_KEY must have at least 32 characters")
-        return value if value and value.get_secret_value() else None
+        if value is None or not value.get_secret_value():
+            return None
+        if any(len(key) < 32 for key in value.get_secret_value().split(",")):
+            raise ValueError("SECRET_KEY must have at least 32 characters, each key of a list as many")
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -5,7 +5,6 @@ The prefix and the checksum let secret scanners and this server recognise a key 
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import zlib
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.clock import Clock, SystemClock
+from runtime.private_file import write_private
 from runtime.store.protocol import Catalog, KeyRow
 
 KEY, TICKET = "ak", "st"
@@ -84,7 +84,7 @@ async def ensure_local_key(catalog: Catalog, home: Path, clock: Clock | None = N
         if key and (row is None or verify(key, row, now)):
             return key.text
         fresh, _ = await issue(catalog, LOCAL_TENANT, name="local", scopes=(ADMIN,), now=now)
-        if _write(path, fresh.text, replace=path.exists()):
+        if write_private(path, fresh.text, replace=path.exists()):
             return fresh.text
         await catalog.revoke_key(LOCAL_TENANT, fresh.key_id, now)
 
@@ -95,22 +95,3 @@ def _checksum(body: str) -> str:
 
 def _read(path: Path) -> str:
     return path.read_text().strip() if path.exists() else ""
-
-
-def _write(path: Path, text: str, *, replace: bool) -> bool:
-    """Put the file there complete and private. False when another process was first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-    try:
-        if replace:
-            draft.replace(path)
-        else:
-            path.hardlink_to(draft)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink(missing_ok=True)
-    return True

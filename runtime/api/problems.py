@@ -70,6 +70,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "headers_too_large": (431, "The headers are too long"),
     "store_unavailable": (503, "The database does not answer"),
     "artifact_store_full": (503, "The artifact store is full"),
+    "secret_unreadable": (503, "A stored secret cannot be read"),
 }
 """code → (HTTP status, title). A code that is not here is a defect of ours: 500, without details."""
 
@@ -78,7 +79,7 @@ MAX_TEXT = 1000
 """Characters of one sentence or pointer: what a client sends must not come back to it many times over."""
 INTERNAL = (500, "Something went wrong here")
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = {"overloaded": 1, "store_unavailable": 1, "artifact_store_full": 30}
+RETRY_AFTER = {"overloaded": 1, "store_unavailable": 1, "artifact_store_full": 30, "secret_unreadable": 60}
 """Seconds, where the error itself names none."""
 
 
