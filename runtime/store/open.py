@@ -10,6 +10,7 @@ from runtime.store.database import Database
 from runtime.store.journal import SqlJournal
 from runtime.store.migrations import prepare
 from runtime.store.reader import Reader
+from runtime.store.sql_webhooks import SqlHooks, SqlOutbox
 from runtime.store.writer import Writer
 
 
@@ -19,6 +20,8 @@ class Store:
 
     journal: SqlJournal
     catalog: SqlCatalog
+    outbox: SqlOutbox
+    hooks: SqlHooks
     durability: str
     database: Database
     writer: Writer
@@ -47,4 +50,13 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         await database.close()
         raise
     writer, reader = Writer(database), Reader(database)
-    return Store(SqlJournal(writer, reader), SqlCatalog(writer, reader), database.durability, database, writer, reader)
+    return Store(
+        journal=SqlJournal(writer, reader),
+        catalog=SqlCatalog(writer, reader),
+        outbox=SqlOutbox(writer, reader),
+        hooks=SqlHooks(writer, reader),
+        durability=database.durability,
+        database=database,
+        writer=writer,
+        reader=reader,
+    )
