@@ -10,7 +10,7 @@ from ray import serve
 from actors.directory import Pulse, Report
 from actors.runner import RayRunner
 from actors.supervisor import ensure_supervisor
-from runtime.api.services import Services
+from runtime.api.services import Services, over
 from runtime.artifacts.open import open_artifacts
 from runtime.gateway import Gateway
 from runtime.ids import uuid7
@@ -33,7 +33,7 @@ async def replica_services(settings: Settings) -> AsyncIterator[Services]:
     pulse.start()
     gateway = Gateway(store.journal, store.catalog, open_artifacts(settings), runner, settings)
     try:
-        yield Services(gateway=gateway, catalog=store.catalog, settings=settings, ready=store.ping, durability=store.durability)
+        yield over(store, gateway, settings)
     finally:
         await pulse.stop()
         await store.close()

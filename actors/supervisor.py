@@ -1,4 +1,5 @@
-"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, and counts the metrics of the cluster.
+"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, counts the metrics of the
+cluster, and sends webhooks.
 
 It decides nothing that matters: without it runs go on and dead owners are still noticed by their heartbeats, only a little later.
 """
@@ -20,6 +21,7 @@ from actors.process import end_with_raylet, set_up_logs, settings
 from actors.workflow import RemoteWorkflowActor
 from runtime.clock import SystemClock
 from runtime.errors import StoreUnavailable
+from runtime.local import open_courier
 from runtime.metrics import Registry
 from runtime.store.open import open_store
 
@@ -44,6 +46,8 @@ class SupervisorActor:
         self._cores = float(ray.cluster_resources().get("CPU", 1))
         self._watchdog = asyncio.create_task(end_with_raylet())
         self._tending = asyncio.create_task(self._tend_forever())
+        self._courier = open_courier(self._store, self._settings)
+        self._courier.start()
 
     def _open_pools(self) -> None:
         resources = ray.cluster_resources()
@@ -89,6 +93,7 @@ class SupervisorActor:
         self._tending.cancel()
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
+        await self._courier.stop()
         await self._store.close()
 
     async def _tend_forever(self) -> None:

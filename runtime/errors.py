@@ -79,6 +79,12 @@ class VersionChanged(Conflict):
     code = "version_changed"
 
 
+class Replayed(Conflict):
+    """A signed message with this id was received before; its run exists."""
+
+    code = "replayed"
+
+
 class IdempotencyMismatch(AgenticError):
     """This idempotency key was used before with another payload."""
 
@@ -101,6 +107,12 @@ class Unauthorized(AgenticError):
     """The request carries no valid API key."""
 
     code = "unauthorized"
+
+
+class SignatureInvalid(AgenticError):
+    """A message to a hook is not signed as it must be."""
+
+    code = "signature_invalid"
 
 
 class Forbidden(AgenticError):

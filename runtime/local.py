@@ -13,13 +13,17 @@ from typing import Self
 
 from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
+from runtime.courier import Courier, Sender
 from runtime.gateway import Gateway
 from runtime.host import Host
 from runtime.ids import uuid7
 from runtime.metrics import Metrics, Registry
+from runtime.secrets import open_box
 from runtime.settings import Settings
+from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices
 from runtime.steps.isolated import LocalIsolated
+from runtime.steps.outbound import Outbound
 from runtime.steps.protocol import Executor, StepCall, StepResult
 from runtime.steps.runner import StepRunner
 from runtime.store.open import Store, open_store
@@ -91,6 +95,9 @@ class LocalPlatform:
             self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
             runner = LocalRunner(self.host, metrics, self.store)
             self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)
+            courier = open_courier(self.store, self.settings)
+            courier.start()
+            stack.push_async_callback(courier.stop)  # after the host: what its last turns tell is sent too
             await self.host.start()
             stack.push_async_callback(self.host.stop, self.settings.drain_ms)
             self._stack = stack.pop_all()
@@ -101,6 +108,12 @@ class LocalPlatform:
 
     async def _record(self, call: StepCall, index: int | None, body: dict[str, object]) -> None:
         await self.host.record(call.run_id, call.epoch, call.step_key, {**body, "index": index})
+
+
+def open_courier(store: Store, settings: Settings) -> Courier:
+    """The courier of a process, over its open store. Raises SecretUnreadable when the key file of this machine is damaged."""
+    clock = SystemClock()
+    return Courier(store.outbox, Sender(open_box(settings), lambda: Outbound(AllowList.parse(settings.outbound_allow)), clock), clock)
 
 
 def new_owner(name: str) -> OwnerRow:

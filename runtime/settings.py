@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """Of one step; larger outputs fail it with `output_too_large`."""
     max_queued_runs: int = 100_000
     """Beyond this many runs that have not ended, new ones are refused with 429."""
+    hook_requests_per_minute: Annotated[int, Field(ge=1)] = 600
+    """Of one hook, counted in each API process by itself; beyond it 429."""
     idempotency_hours: Annotated[int, Field(ge=24)] = 48
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

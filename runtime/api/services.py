@@ -9,7 +9,11 @@ from starlette.requests import Request
 from runtime.api.callers import Caller, Callers
 from runtime.api.streams import Streams
 from runtime.gateway import Gateway
+from runtime.gateway.endpoints import Endpoints
+from runtime.gateway.hooks import Hooks
+from runtime.secrets import open_box
 from runtime.settings import Settings
+from runtime.store.open import Store
 from runtime.store.protocol import Catalog
 
 
@@ -22,12 +26,28 @@ class Services:
     settings: Settings
     ready: Callable[[], Awaitable[object]]
     durability: str = "full"
+    endpoints: Endpoints = field(kw_only=True)
+    hooks: Hooks = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
     def __post_init__(self) -> None:
         self.callers = Callers(self.catalog)
         self.streams = Streams()
+
+
+def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
+    """The services over an open store. Raises SecretUnreadable when the key file of this machine is damaged."""
+    box = open_box(settings)
+    return Services(
+        gateway=gateway,
+        catalog=store.catalog,
+        settings=settings,
+        ready=store.ping,
+        durability=store.durability,
+        endpoints=Endpoints(store.outbox, box),
+        hooks=Hooks(store.hooks, gateway, box),
+    )
 
 
 Opener = Callable[[], AbstractAsyncContextManager[Services]]

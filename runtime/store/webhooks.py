@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from runtime.secrets import Place
+
 ALL_EVENTS = "*"
 
 
@@ -41,6 +43,11 @@ class EndpointRow:
     disabled_reason: str | None = None
     failing_since: int | None = None
     pruned_before: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Where its secrets open."""
+        return Place(self.tenant, "endpoint", self.endpoint_id)
 
     def wants(self, event: str, workflow: str) -> bool:
         """Whether an event of this kind, of a run of this workflow, is to be sent here."""
@@ -115,6 +122,11 @@ class HookRow:
     """Templates over `body`; None: the body is the inputs."""
     labels: dict[str, str]
     created_at: int
+
+    @property
+    def place(self) -> Place:
+        """Where its secret opens."""
+        return Place(self.tenant, "hook", self.hook_id)
 
 
 class Outbox(Protocol):

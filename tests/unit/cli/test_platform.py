@@ -14,7 +14,7 @@ from actors.cli import app
 from actors.cli.exits import Exit
 from runtime.api.app import build_app
 from runtime.api.keys import ensure_local_key
-from runtime.api.services import Services
+from runtime.api.services import over
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
 
@@ -66,7 +66,7 @@ def platform(tmp_path_factory):
     async def services():
         async with LocalPlatform(settings) as local:
             await ensure_local_key(local.store.catalog, home)
-            yield Services(local.gateway, local.store.catalog, settings, local.store.ping, local.store.durability)
+            yield over(local.store, local.gateway, settings)
 
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(build_app(services, settings), log_level="error", timeout_graceful_shutdown=1))
