@@ -17,7 +17,7 @@ from runtime.courier.schedule import settled
 from runtime.courier.sender import Sender
 from runtime.errors import Overloaded, StoreUnavailable
 from runtime.failpoints import AnswerLost, reach
-from runtime.store.webhooks import Outbox, Parcel
+from runtime.store.webhooks import DeliveryState, Outbox, Parcel
 
 log = structlog.get_logger(__name__)
 
@@ -116,8 +116,8 @@ class Courier:
             reach("outbox.after_send", delivery.id)
             outcome = settled(delivery, answer, self._clock.now(), self._chance())
             await self._outbox.settle(outcome)
-            if outcome.error is not None:
-                log.info("delivery_failed", endpoint=delivery.endpoint_id, delivery=delivery.id, state=outcome.state.value, error=outcome.error)
+            if outcome.state is DeliveryState.GIVEN_UP:
+                log.warning("delivery_given_up", endpoint=delivery.endpoint_id, delivery=delivery.id, error=outcome.error)
         except (StoreUnavailable, Overloaded, AnswerLost) as failure:
             log.warning("delivery_not_noted", delivery=delivery.id, error=str(failure))
         except Exception:
