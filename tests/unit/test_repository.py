@@ -18,6 +18,7 @@ from runtime.definition.model import StepKind
 from runtime.engine.states import RunStatus, StepStatus, WaitingFor
 from runtime.settings import Settings
 from runtime.store.protocol import MessageKind
+from runtime.store.webhooks import DeliveryState
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("runtime", "actors", "bench", "docs", "examples")
@@ -139,6 +140,7 @@ def words(section: str) -> set[str]:
         ("Step kinds", set(StepKind)),
         ("Messages", set(MessageKind)),
         ("Run modes", {"live", "simulated"}),
+        ("Deliveries", set(DeliveryState)),
     ],
 )
 def test_the_glossary_has_the_words_of_the_code(section, expected):
