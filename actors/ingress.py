@@ -20,6 +20,8 @@ from runtime.store.open import open_store
 
 MAX_ONGOING = 10_000
 """Requests per replica at once. A stream of events holds its place for as long as it is open; Serve's own default is 5."""
+NO_PATHS = {"enable_access_log": False}
+"""For Serve's logs: the path of a hook is a secret, and must not lie about in files."""
 
 
 @asynccontextmanager
@@ -53,5 +55,6 @@ def api_deployment(build: Callable[[], FastAPI], settings: Settings) -> Any:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
         ray_actor_options={"num_cpus": 0},
+        logging_config=NO_PATHS,
     )
     return deployment.bind()
