@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from runtime.clock import rfc3339
 from runtime.engine.events import Kind
@@ -40,18 +40,22 @@ def announcement(event: str, at: int, about: dict[str, Any], *, status: str, ste
     data = {**about, "status": _STATUS.get(event, status)}
     if event in _STEPS:
         data["step"] = (step or "").partition("#")[0]
-    omitted = []
-    for name in ANNOUNCED[event]:
-        value = body.get(name)
-        if name not in body:
-            continue
-        if len(to_json(value, inf_nan_mode="strings")) > MAX_VALUE:
-            omitted.append(name)
-        else:
-            data[name] = rfc3339(value) if name == "expires_at" and isinstance(value, int) else value
-    if omitted:
-        data["omitted"] = omitted
-    return message(event, at, data)
+    told = {name: _readable(name, body[name]) for name in ANNOUNCED[event] if name in body}
+    small = {name: value for name, value in told.items() if _fits(value)}
+    omitted = {"omitted": [name for name in told if name not in small]} if len(small) < len(told) else {}
+    try:
+        return message(event, at, {**data, **small, **omitted})
+    except PydanticSerializationError:
+        # As deeply nested as the journal allows, and the message nests it deeper: no reason to stop the run.
+        return message(event, at, {**data, "omitted": list(told)})
+
+
+def _readable(name: str, value: Any) -> Any:
+    return rfc3339(value) if name == "expires_at" and isinstance(value, int) else value
+
+
+def _fits(value: Any) -> bool:
+    return len(to_json(value, inf_nan_mode="strings")) <= MAX_VALUE
 
 
 def message(event: str, at: int, data: dict[str, Any]) -> str:

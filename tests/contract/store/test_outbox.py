@@ -9,7 +9,7 @@ from sqlalchemy import delete, event, update
 
 from runtime.engine.events import Kind
 from runtime.engine.states import RunStatus
-from runtime.errors import LimitExceeded
+from runtime.errors import LimitExceeded, PayloadTooLarge
 from runtime.store.endpoints import MAX_ENDPOINTS
 from runtime.store.fsck import fsck
 from runtime.store.fsck_outbox import GRACE_MS
@@ -110,6 +110,27 @@ async def test_values_are_bounded(desk: Desk, store: Store):
     assert "message" not in data
     assert data["show"] == body["show"]
     assert data["expires_at"] == "2023-11-14T22:13:20.000Z"
+
+
+async def test_no_value_is_nested_too_deeply_to_be_told_of(desk: Desk, store: Store):
+    """Whatever the journal takes, the run goes on."""
+    await subscribe(store)
+    taken = 0
+    for depth in range(180, 256):
+        value: object = 1
+        for _ in range(depth):
+            value = [value]
+        hand = await desk.hold()
+        try:
+            outcome = await hand.append((Kind.STEP_FAILED, {"step": "a", "body": {"error": {"details": value}}}))
+        except PayloadTooLarge:
+            continue
+        assert outcome is AppendOutcome.COMMITTED
+        taken += 1
+    told = [json.loads(row.payload)["data"] for row in await in_outbox(store) if row.event == "step.failed"]
+    assert len(told) == taken
+    assert any("omitted" in data for data in told)
+    assert any("error" in data for data in told)
 
 
 async def test_two_senders_never_share_a_delivery(desk: Desk, store: Store, second: Store):
