@@ -21,8 +21,10 @@ SUPERVISOR_SECONDS = 60
 
 def up(wanted: Settings) -> None:
     """Start the Supervisor, its pools and the API. Returns when all of them have answered once."""
+    from actors.ingress import NO_PATHS
+
     ready = ensure_supervisor().ready.remote()
-    serve.start(proxy_location="HeadOnly", http_options={"host": wanted.api_host, "port": wanted.api_port})
+    serve.start(proxy_location="HeadOnly", http_options={"host": wanted.api_host, "port": wanted.api_port}, logging_config=NO_PATHS)
     from serve_app import app
 
     serve.run(app, name=APPLICATION, route_prefix="/")

@@ -10,17 +10,18 @@ from ray import serve
 from actors.directory import Pulse, Report
 from actors.runner import RayRunner
 from actors.supervisor import ensure_supervisor
-from runtime.api.services import Services
+from runtime.api.services import Services, over
 from runtime.artifacts.open import open_artifacts
 from runtime.gateway import Gateway
 from runtime.ids import uuid7
 from runtime.metrics import Metrics
-from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
 from runtime.store.open import open_store
 
 MAX_ONGOING = 10_000
 """Requests per replica at once. A stream of events holds its place for as long as it is open; Serve's own default is 5."""
+NO_PATHS = {"enable_access_log": False}
+"""For Serve's logs: the path of a hook is a secret, and must not lie about in files."""
 
 
 @asynccontextmanager
@@ -34,14 +35,7 @@ async def replica_services(settings: Settings) -> AsyncIterator[Services]:
     pulse.start()
     gateway = Gateway(store.journal, store.catalog, open_artifacts(settings), runner, settings)
     try:
-        yield Services(
-            gateway=gateway,
-            catalog=store.catalog,
-            settings=settings,
-            ready=store.ping,
-            durability=store.durability,
-            schedules=Scheduling(gateway, store.schedules),
-        )
+        yield over(store, gateway, settings)
     finally:
         await pulse.stop()
         await store.close()
@@ -61,5 +55,6 @@ def api_deployment(build: Callable[[], FastAPI], settings: Settings) -> Any:
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=5,
         ray_actor_options={"num_cpus": 0},
+        logging_config=NO_PATHS,
     )
     return deployment.bind()

@@ -18,6 +18,7 @@ from actors.environment import Files, Ports, cluster_environment, settings_file,
 from actors.ports import choose_ports, is_free
 from runtime.api.keys import ensure_local_key
 from runtime.ids import uuid7
+from runtime.secrets import open_box
 from runtime.settings import Settings
 from runtime.store.open import open_store
 
@@ -111,7 +112,8 @@ def _files(home: Path, state: dict[str, Any]) -> Files:
 
 
 async def _prepare_database(settings: Settings) -> None:
-    """The schema and the first key, before anything else may look for them."""
+    """The schema and the first keys, before anything else may look for them. Raises SecretUnreadable."""
+    open_box(settings)
     store = await open_store(settings.database, durability=settings.durability)
     try:
         await ensure_local_key(store.catalog, settings.home.absolute())

@@ -1,5 +1,5 @@
-"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, fires schedules, counts the metrics of
-the cluster, and lets what is old go.
+"""Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, fires schedules, sends webhooks, counts
+the metrics of the cluster, and lets what is old go.
 
 It keeps nothing that matters: without it runs go on, dead owners are noticed by their heartbeats a little later, and ticks are caught up.
 """
@@ -24,6 +24,7 @@ from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
 from runtime.errors import StoreUnavailable
 from runtime.gateway import Gateway
+from runtime.local import open_courier
 from runtime.metrics import Registry
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
@@ -53,6 +54,8 @@ class SupervisorActor:
         self._tending = asyncio.create_task(self._tend_forever())
         janitor = Janitor(self._store.retention, open_artifacts(self._settings), self._settings, self._clock)
         self._cleaning = asyncio.create_task(janitor.run())
+        self._courier = open_courier(self._store, self._settings)
+        self._courier.start()
 
     def _open_pools(self) -> None:
         resources = ray.cluster_resources()
@@ -108,6 +111,7 @@ class SupervisorActor:
         await self._scheduler.stop()
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
+        await self._courier.stop()
         await self._store.close()
 
     async def _tend_forever(self) -> None:

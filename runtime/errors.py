@@ -79,6 +79,12 @@ class VersionChanged(Conflict):
     code = "version_changed"
 
 
+class Replayed(Conflict):
+    """A signed message with this id was received before; its run exists."""
+
+    code = "replayed"
+
+
 class IdempotencyMismatch(AgenticError):
     """This idempotency key was used before with another payload."""
 
@@ -103,6 +109,12 @@ class Unauthorized(AgenticError):
     code = "unauthorized"
 
 
+class SignatureInvalid(AgenticError):
+    """A message to a hook is not signed as it must be."""
+
+    code = "signature_invalid"
+
+
 class Forbidden(AgenticError):
     """The API key does not allow this."""
 
@@ -125,6 +137,12 @@ class ArtifactStoreFull(StoreUnavailable):
     """The artifact store has no room, or may not be written to; what is stored can still be read."""
 
     code = "artifact_store_full"
+
+
+class SecretUnreadable(AgenticError):
+    """A stored secret cannot be decrypted: it was encrypted with another SECRET_KEY, or its row was changed. Nothing is overwritten."""
+
+    code = "secret_unreadable"
 
 
 class SchemaMismatch(AgenticError):

@@ -13,6 +13,7 @@ from typing import Self
 
 from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
+from runtime.courier import Courier, Sender
 from runtime.gateway import Gateway
 from runtime.host import Host
 from runtime.ids import uuid7
@@ -20,9 +21,12 @@ from runtime.metrics import Metrics, Registry
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.service import Scheduling
+from runtime.secrets import open_box
 from runtime.settings import Settings
+from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices
 from runtime.steps.isolated import LocalIsolated
+from runtime.steps.outbound import Outbound
 from runtime.steps.protocol import Executor, StepCall, StepResult
 from runtime.steps.runner import StepRunner
 from runtime.store.open import Store, open_store
@@ -97,6 +101,9 @@ class LocalPlatform:
             janitor = asyncio.create_task(Janitor(self.store.retention, artifacts, self.settings, SystemClock()).run(), name="janitor")
             stack.push_async_callback(stopped, janitor)
             self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)
+            courier = open_courier(self.store, self.settings)
+            courier.start()
+            stack.push_async_callback(courier.stop)  # after the host: what its last turns tell is sent too
             await self.host.start()
             stack.push_async_callback(self.host.stop, self.settings.drain_ms)
             self.schedules = Scheduling(self.gateway, self.store.schedules)
@@ -117,6 +124,12 @@ async def stopped(task: asyncio.Task[None]) -> None:
     """Cancel a task that runs for ever and wait for its end."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def open_courier(store: Store, settings: Settings) -> Courier:
+    """The courier of a process, over its open store. Raises SecretUnreadable when the key file of this machine is damaged."""
+    clock = SystemClock()
+    return Courier(store.outbox, Sender(open_box(settings), lambda: Outbound(AllowList.parse(settings.outbound_allow)), clock), clock)
 
 
 def new_owner(name: str) -> OwnerRow:

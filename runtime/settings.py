@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     docs_public: bool = True
     """Whether /docs and /openapi.json need no key."""
     secret_key: SecretStr | None = Field(default=None, validation_alias=_named("SECRET_KEY", "secret_key"))
+    """Encrypts stored secrets: 32 characters or more, or several such keys with commas between them: the first encrypts, all decrypt.
+    Without it a key is made once in `home`, which only one machine can read."""
 
     run_mode: Literal["live", "simulated"] = "simulated"
     """The mode of runs that do not say: `simulated` needs no model, no key and no network."""
@@ -93,6 +95,8 @@ class Settings(BaseSettings):
     """A database that holds more than this loses its oldest ended runs first, however young, but for states that are kept for ever."""
     artifact_grace_hours: Annotated[float, Field(ge=1)] = 24
     """How long content that no run refers to stays, twice: before it is set aside, and before it goes for good."""
+    hook_requests_per_minute: Annotated[int, Field(ge=1)] = 600
+    """Of one hook, counted in each API process by itself; beyond it 429."""
     idempotency_hours: Annotated[int, Field(ge=24)] = 48
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -100,9 +104,11 @@ class Settings(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and 0 < len(value.get_secret_value()) < 32:
-            raise ValueError("SECRET_KEY must have at least 32 characters")
-        return value if value and value.get_secret_value() else None
+        if value is None or not value.get_secret_value():
+            return None
+        if any(len(key) < 32 for key in value.get_secret_value().split(",")):
+            raise ValueError("SECRET_KEY must have at least 32 characters, each key of a list as many")
+        return value
 
     @classmethod
     def settings_customise_sources(

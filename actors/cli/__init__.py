@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from actors.cli import approvals, artifacts, definitions, keys, maintenance, platform, run, runs, schedules
+from actors.cli import approvals, artifacts, definitions, endpoints, hooks, keys, maintenance, platform, run, runs, schedules
 from actors.cli.exits import SUMMARY, CommandError, Exit, exit_for_code
 
 
@@ -76,5 +76,7 @@ app.add_typer(approvals.approvals, name="approvals")
 app.command()(runs.signal)
 app.add_typer(artifacts.artifacts, name="artifacts")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(endpoints.endpoints, name="endpoints")
+app.add_typer(hooks.hooks, name="hooks")
 app.add_typer(maintenance.database, name="db")
 app.command()(maintenance.doctor)

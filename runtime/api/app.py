@@ -14,8 +14,8 @@ from starlette.routing import Match
 
 from runtime.api.documented import document
 from runtime.api.guard import Guard
-from runtime.api.problems import MethodNotAllowed, problem
-from runtime.api.routes import approvals, artifacts, control, events, keys, platform, runs, schedules, starts, workflows
+from runtime.api.problems import MethodNotAllowed, problem, shown
+from runtime.api.routes import approvals, artifacts, control, endpoints, events, hooks, keys, platform, runs, schedules, starts, workflows
 from runtime.api.services import Opener
 from runtime.errors import AgenticError, NotFound, Problem, RequestInvalid
 from runtime.settings import Settings
@@ -30,6 +30,8 @@ ROUTERS = (
     workflows.router,
     schedules.router,
     keys.router,
+    endpoints.router,
+    hooks.router,
     platform.router,
 )
 """In the order they are matched: the hot routes come first."""
@@ -60,7 +62,7 @@ def build_app(services: Opener, settings: Settings) -> FastAPI:
     # One flat table: an included router would be a second level of matching on every request.
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, open_route=hooks.OPEN_ROUTE)
     app.add_exception_handler(AgenticError, _agentic)
     app.add_exception_handler(RequestValidationError, _parameters)
     app.add_exception_handler(HTTPException, _routing)
@@ -71,23 +73,24 @@ def build_app(services: Opener, settings: Settings) -> FastAPI:
 async def _agentic(request: Request, error: Exception) -> Response:
     if not isinstance(error, AgenticError):
         raise error
-    headers = {"Connection": "close"} if error.code in UNREAD else {}
-    return problem(error, instance=request.url.path, headers=headers)
+    # The address of a hook is checked before its body is read, as a key is.
+    headers = {"Connection": "close"} if error.code in UNREAD or shown(request.url.path) != request.url.path else {}
+    return problem(error, instance=shown(request.url.path), headers=headers)
 
 
 async def _parameters(request: Request, error: Exception) -> Response:
     """A query parameter FastAPI refused."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
     problems = [Problem("/" + "/".join(map(str, each["loc"])), each["msg"]) for each in found]
-    return problem(RequestInvalid("a parameter is not valid", problems=problems), instance=request.url.path)
+    return problem(RequestInvalid("a parameter is not valid", problems=problems), instance=shown(request.url.path))
 
 
 async def _routing(request: Request, error: Exception) -> Response:
     """No route for this path, or not for this method."""
     if getattr(error, "status_code", 404) != 405:
-        return problem(NotFound("there is nothing at this path"), instance=request.url.path)
+        return problem(NotFound("there is nothing at this path"), instance=shown(request.url.path))
     allow = ", ".join(sorted(_methods(request)))
-    return problem(MethodNotAllowed(f"this path takes {allow}"), instance=request.url.path, headers={"Allow": allow})
+    return problem(MethodNotAllowed(f"this path takes {allow}"), instance=shown(request.url.path), headers={"Allow": allow})
 
 
 def _methods(request: Request) -> set[str]:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from runtime.api.keys import ADMIN, KEY, READ, TICKET, WRITE, Key, issue, parse, verify
+from runtime.api.keys import ADMIN, READ, WRITE, issue, verify
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Forbidden, Unauthorized
 from runtime.gateway.lru import Lru
 from runtime.store.protocol import Catalog
+from runtime.tokens import KEY, TICKET, Key, parse
 
 CACHE_SECONDS = 2.0
 """How long another process may still accept a key after it was revoked here."""

@@ -72,6 +72,9 @@ def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, An
 
 
 _HEADERS = {
+    "webhook-id": _header("webhook-id", "The message's id (Standard Webhooks).", {}),
+    "webhook-timestamp": _header("webhook-timestamp", "When it was sent, unix seconds, at most five minutes from now.", {}),
+    "webhook-signature": _header("webhook-signature", "`v1,…` signatures with spaces between them.", {}),
     "Idempotency-Key": _header("Idempotency-Key", "The same key and payload give the same answer for at least 24 h.", {"maxLength": 255}),
     "If-Match": _header("If-Match", "The ETag that must still be the current one.", {"pattern": '^"[0-9a-f]{64}"$'}),
     "Last-Event-ID": _header("Last-Event-ID", "The id of the last event you have; only later ones come.", {"pattern": r"^\d{1,15}$"}),

@@ -10,12 +10,13 @@ from urllib.parse import parse_qs, unquote_to_bytes
 import structlog
 from starlette._utils import get_route_path
 from starlette.datastructures import Headers
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.api import cors
 from runtime.api.callers import Caller, Callers
 from runtime.api.headers import bearer, check_host, check_size, secured
-from runtime.api.problems import Malformed, problem
+from runtime.api.problems import Malformed, problem, shown
 from runtime.errors import AgenticError, Unauthorized
 from runtime.settings import Settings
 
@@ -34,12 +35,14 @@ _STREAM = re.compile(r"/v1/runs/([0-9a-f-]{36})/events")
 class Guard:
     """Pure ASGI. Deny by default: a request without a caller gets 401 unless (method, path) is exactly a public one.
 
-    The path compared is the path the router matches, so there is no second reading of it that an attacker could use.
+    The path compared is the path the router matches, so there is no second reading of it that an attacker could use. Of `open_route`,
+    whose path ends in a token, it is the router that says whether a request is its: nothing here looks at the path by itself.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, open_route: BaseRoute) -> None:
         self._app = app
         self._settings = settings
+        self._open_route = open_route
         self._public = PROBES | (DOCUMENTS if settings.docs_public else frozenset())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +71,7 @@ class Guard:
         except AgenticError as error:
             await response.failed(error, scope, receive)
         except Exception as error:
-            log.exception("request failed", method=scope["method"], path=scope["path"])
+            log.exception("request failed", method=scope["method"], path=shown(scope["path"]))
             await response.failed(_DefectError(type(error).__name__), scope, receive)
 
     async def _admit(self, scope: Scope) -> ASGIApp | None:
@@ -78,9 +81,15 @@ class Guard:
         if route not in PROBES:
             check_host(raw, self._settings.allowed_hosts)
         answer = cors.preflight(scope["method"], Headers(scope=scope), self._settings.cors_origins)
-        if answer is None and route not in self._public:
+        if answer is None and route not in self._public and not self._is_open(scope):
             scope["agentic.caller"] = await _authenticate(scope, raw, route)
         return answer
+
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether the router gives this request to the open route: the first of all its routes that matches is that very one."""
+        if self._open_route.matches(scope)[0] is not Match.FULL:
+            return False  # the usual case, without a look at the others
+        return next(route for route in scope["app"].router.routes if route.matches(scope)[0] is Match.FULL) is self._open_route
 
 
 class _DefectError(AgenticError):
@@ -126,4 +135,4 @@ async def _authenticate(scope: Scope, raw: Any, route: tuple[str, str]) -> Calle
 
 def _problem(error: AgenticError, scope: Scope) -> ASGIApp:
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
-    return problem(error, instance=scope["path"], headers=headers)
+    return problem(error, instance=shown(scope["path"]), headers=headers)

@@ -1,65 +1,21 @@
-"""API keys and stream tickets: `ak_<id>_<secret><checksum>`. The database knows only the SHA-256 of a key.
+"""API keys and stream tickets (runtime/tokens.py says what they look like), and the key a laptop gets at the first start."""
 
-The prefix and the checksum let secret scanners and this server recognise a key without a look-up.
-"""
-
-import hashlib
-import hmac
-import os
-import re
-import secrets
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.clock import Clock, SystemClock
+from runtime.private_file import write_private
 from runtime.store.protocol import Catalog, KeyRow
+from runtime.tokens import KEY, Key, make, parse
 
-KEY, TICKET = "ak", "st"
 READ, WRITE, ADMIN = "read", "write", "admin"
 SCOPES = (READ, WRITE, ADMIN)
-"""`write` includes `read`; `admin` includes both and manages keys."""
+"""`write` includes `read`; `admin` includes both and manages keys, endpoints and hooks."""
 LOCAL_TENANT = "default"
-
-_FORM = re.compile(r"(ak|st)_([0-9a-f]{16})_([0-9a-f]{64})([0-9a-f]{8})")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key in the clear, as its owner holds it."""
-
-    prefix: str
-    key_id: str
-    text: str
-
-    @property
-    def digest(self) -> bytes:
-        """What the database keeps of it."""
-        return hashlib.sha256(self.text.encode()).digest()
-
-    def __repr__(self) -> str:
-        return f"Key({self.prefix}_{self.key_id}_…)"
-
-
-def make(prefix: str = KEY) -> Key:
-    """A new key with 256 random bits."""
-    key_id = secrets.token_hex(8)
-    body = f"{prefix}_{key_id}_{secrets.token_hex(32)}"
-    return Key(prefix, key_id, body + _checksum(body))
-
-
-def parse(text: str) -> Key | None:
-    """The key, or None for anything that cannot be one."""
-    match = _FORM.fullmatch(text)
-    if not match or _checksum(text[:-8]) != match[4]:
-        return None
-    return Key(match[1], match[2], text)
 
 
 def verify(key: Key, row: KeyRow | None, now: int) -> bool:
     """Whether `row` is this key's, neither expired nor revoked at `now` (ms). Takes the same time for a missing row."""
-    known = row.digest if row is not None else bytes(32)
-    same = hmac.compare_digest(known, key.digest)
+    same = key.matches(row.digest if row is not None else None)
     return same and row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
@@ -78,39 +34,18 @@ async def ensure_local_key(catalog: Catalog, home: Path, clock: Clock | None = N
     path, now = home / "api-key", (clock or SystemClock()).now()
     while True:
         key = parse(_read(path))
+        if key is not None and key.prefix != KEY:
+            key = None
         row = await catalog.key(key.key_id) if key else None
         if key and row is None:
             await catalog.put_key(KeyRow(key.key_id, LOCAL_TENANT, "local", key.digest, (ADMIN,), now))
         if key and (row is None or verify(key, row, now)):
             return key.text
         fresh, _ = await issue(catalog, LOCAL_TENANT, name="local", scopes=(ADMIN,), now=now)
-        if _write(path, fresh.text, replace=path.exists()):
+        if write_private(path, fresh.text, replace=path.exists()):
             return fresh.text
         await catalog.revoke_key(LOCAL_TENANT, fresh.key_id, now)
 
 
-def _checksum(body: str) -> str:
-    return f"{zlib.crc32(body.encode()):08x}"
-
-
 def _read(path: Path) -> str:
     return path.read_text().strip() if path.exists() else ""
-
-
-def _write(path: Path, text: str, *, replace: bool) -> bool:
-    """Put the file there complete and private. False when another process was first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-    try:
-        if replace:
-            draft.replace(path)
-        else:
-            path.hardlink_to(draft)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink(missing_ok=True)
-    return True

@@ -48,12 +48,14 @@ class RangeInvalid(RequestInvalid):
 STATUS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request cannot be read"),
     "unauthorized": (401, "An API key is needed"),
+    "signature_invalid": (401, "The message is not signed as it must be"),
     "forbidden": (403, "The API key does not allow this"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "The route does not take this method"),
     "conflict": (409, "The present state does not allow this"),
     "run_ended": (409, "The run has already ended"),
     "already_decided": (409, "The approval is already decided"),
+    "replayed": (409, "The message has been received before"),
     "artifact_missing": (410, "The content is no longer there"),
     "version_changed": (412, "It has changed in the meantime"),
     "payload_too_large": (413, "Too large"),
@@ -70,6 +72,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "headers_too_large": (431, "The headers are too long"),
     "store_unavailable": (503, "The database does not answer"),
     "artifact_store_full": (503, "The artifact store is full"),
+    "secret_unreadable": (503, "A stored secret cannot be read"),
 }
 """code → (HTTP status, title). A code that is not here is a defect of ours: 500, without details."""
 
@@ -78,8 +81,13 @@ MAX_TEXT = 1000
 """Characters of one sentence or pointer: what a client sends must not come back to it many times over."""
 INTERNAL = (500, "Something went wrong here")
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = {"overloaded": 1, "store_unavailable": 1, "artifact_store_full": 30}
+RETRY_AFTER = {"overloaded": 1, "store_unavailable": 1, "artifact_store_full": 30, "secret_unreadable": 60}
 """Seconds, where the error itself names none."""
+
+
+def shown(path: str) -> str:
+    """A path as answers and logs may have it: the address of a hook is a secret."""
+    return "/hooks/…" if path.startswith("/hooks/") else path
 
 
 def problem(error: AgenticError, *, instance: str, headers: dict[str, str] | None = None) -> Response:

@@ -106,6 +106,65 @@ class BackfillBody(Body):
     """One after the other, or side by side."""
 
 
+Event = Literal[
+    "*",
+    "run.started",
+    "run.waiting",
+    "run.succeeded",
+    "run.failed",
+    "run.canceled",
+    "approval.requested",
+    "approval.resolved",
+    "step.failed",
+]
+Events = Annotated[list[Event], Field(min_length=1, max_length=20)]
+Url = Annotated[str, Field(min_length=1, max_length=2000)]
+Description = Annotated[str, Field(max_length=1000)]
+WorkflowName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+WorkflowNames = Annotated[list[WorkflowName], Field(min_length=1, max_length=100)]
+
+
+class EndpointBody(Body):
+    """A receiver of events."""
+
+    url: Url
+    events: Events = ["*"]
+    """Kinds of events; `*` for all."""
+    workflows: WorkflowNames | None = None
+    """Only of runs of these; of all when absent."""
+    description: Description = ""
+
+
+class EndpointChange(Body):
+    """What to change of an endpoint; what is absent stays."""
+
+    url: Url | None = None
+    events: Events | None = None
+    workflows: WorkflowNames | None = None
+    """null: of all."""
+    description: Description | None = None
+    enabled: bool | None = None
+    """What happens while an endpoint is not enabled is never sent to it."""
+
+
+class HookBody(Body):
+    """A hook to make."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    workflow: WorkflowName
+    version: Version | None = None
+    """Content hash; the version that is current when a message comes when absent."""
+    verify: Literal["none", "standard", "hmac-sha256-hex"] = "standard"
+    """`standard`: Standard Webhooks; `hmac-sha256-hex`: the HMAC of the body in a header, as GitHub sends it."""
+    header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")] | None = None
+    """Where the HMAC stands; `X-Hub-Signature-256` when absent."""
+    secret: Annotated[str, Field(min_length=16, max_length=500, pattern=r"^[\x21-\x7e]+$")] | None = None
+    """Made when absent. For `standard` it begins with `whsec_`."""
+    inputs: Inputs | None = None
+    """The inputs of the run, with `${{ body.… }}` where parts of the message belong. When absent the message is the inputs."""
+    labels: dict[Label, LabelValue] = Field(default={}, max_length=50)
+
+
 BODIES: tuple[type[BaseModel], ...] = (
     ScheduleBody,
     PauseBody,
@@ -119,4 +178,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     DecisionBody,
     DecideBody,
     KeyBody,
+    EndpointBody,
+    EndpointChange,
+    HookBody,
 )

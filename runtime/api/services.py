@@ -9,8 +9,12 @@ from starlette.requests import Request
 from runtime.api.callers import Caller, Callers
 from runtime.api.streams import Streams
 from runtime.gateway import Gateway
+from runtime.gateway.endpoints import Endpoints
+from runtime.gateway.hooks import Hooks
 from runtime.scheduling.service import Scheduling
+from runtime.secrets import open_box
 from runtime.settings import Settings
+from runtime.store.open import Store
 from runtime.store.protocol import Catalog
 
 
@@ -24,12 +28,29 @@ class Services:
     ready: Callable[[], Awaitable[object]]
     durability: str = "full"
     schedules: Scheduling = field(kw_only=True)
+    endpoints: Endpoints = field(kw_only=True)
+    hooks: Hooks = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
     def __post_init__(self) -> None:
         self.callers = Callers(self.catalog)
         self.streams = Streams()
+
+
+def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
+    """The services over an open store. Raises SecretUnreadable when the key file of this machine is damaged."""
+    box = open_box(settings)
+    return Services(
+        gateway=gateway,
+        catalog=store.catalog,
+        settings=settings,
+        ready=store.ping,
+        durability=store.durability,
+        schedules=Scheduling(gateway, store.schedules),
+        endpoints=Endpoints(store.outbox, box),
+        hooks=Hooks(store.hooks, gateway, box),
+    )
 
 
 Opener = Callable[[], AbstractAsyncContextManager[Services]]

@@ -15,7 +15,7 @@ class Names:
         """The names whose type the compiler is told. Steps are left out: with thousands of variables each compilation would be slow."""
 
 
-SINGLE = {"item": "dyn", "index": "int", "iteration": "int", "previous": "dyn", "output": "dyn"}
+SINGLE = {"item": "dyn", "index": "int", "iteration": "int", "previous": "dyn", "output": "dyn", "body": "dyn"}
 STEP_FIELDS = {"output": "dyn", "status": "string", "error": "dyn"}
 RUN_FIELDS = {"id": "string", "workflow": "string", "status": "string", "error": "dyn"}
 ROOTS = ("inputs", "steps", "run", *SINGLE)
@@ -72,6 +72,7 @@ def unknown_name(name: str, declared: Names) -> str:
         "previous": "only a step with `loop` has `previous`",
         "output": "only `loop.until` has `output`; elsewhere write steps.<id>.output",
         "run": f"{name} is known only in `finally`",
+        "body": "only the inputs of a hook have `body`",
     }
     return places[parts[0]]
 

@@ -9,6 +9,7 @@ from runtime.engine.state import Items, StepState
 from runtime.engine.states import StepStatus
 from runtime.gateway.reads import Item
 from runtime.store.protocol import ApprovalRow, ArtifactRow, DefinitionRow, KeyRow, RunRow
+from runtime.store.webhooks import DeliveryRow, DeliveryState, EndpointRow, HookRow
 
 
 def _time(ms: int | None) -> str | None:
@@ -158,4 +159,53 @@ def key(row: KeyRow) -> dict[str, Any]:
         "created_at": rfc3339(row.created_at),
         "expires_at": _time(row.expires_at),
         "revoked_at": _time(row.revoked_at),
+    }
+
+
+def endpoint(row: EndpointRow) -> dict[str, Any]:
+    """A receiver of events; its secret is shown where it is made and nowhere else."""
+    return {
+        "endpoint_id": row.endpoint_id,
+        "url": row.url,
+        "events": list(row.events),
+        "workflows": None if row.workflows is None else list(row.workflows),
+        "description": row.description,
+        "enabled": row.disabled_at is None,
+        "disabled_at": _time(row.disabled_at),
+        "disabled_reason": row.disabled_reason,
+        "failing_since": _time(row.failing_since),
+        "created_at": rfc3339(row.created_at),
+    }
+
+
+def delivery(row: DeliveryRow) -> dict[str, Any]:
+    """One message for one endpoint; `status` is that of the last answer."""
+    return {
+        "delivery_id": row.id,
+        "event": row.event,
+        "run_id": row.run_id,
+        "seq": row.seq,
+        "state": row.state.value,
+        "tries": row.tries,
+        "next_at": rfc3339(row.next_at) if row.state is DeliveryState.PENDING else None,
+        "status": row.answer,
+        "error": row.error,
+        "created_at": rfc3339(row.created_at),
+        "ended_at": _time(row.ended_at),
+    }
+
+
+def hook(row: HookRow) -> dict[str, Any]:
+    """An address that starts runs, without the address."""
+    return {
+        "hook_id": row.hook_id,
+        "name": row.name,
+        "workflow": row.workflow,
+        "version": row.version,
+        "verify": row.verify,
+        "header": row.header,
+        "inputs": row.inputs,
+        "labels": row.labels,
+        "token_id": row.token_id,
+        "created_at": rfc3339(row.created_at),
     }

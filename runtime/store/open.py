@@ -12,6 +12,7 @@ from runtime.store.migrations import prepare
 from runtime.store.reader import Reader
 from runtime.store.retention import SqlRetention
 from runtime.store.schedules.sql import SqlSchedules
+from runtime.store.sql_webhooks import SqlHooks, SqlOutbox
 from runtime.store.writer import Writer
 
 
@@ -23,6 +24,8 @@ class Store:
     catalog: SqlCatalog
     retention: SqlRetention
     schedules: SqlSchedules
+    outbox: SqlOutbox
+    hooks: SqlHooks
     durability: str
     database: Database
     writer: Writer
@@ -52,12 +55,14 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         raise
     writer, reader = Writer(database), Reader(database)
     return Store(
-        SqlJournal(writer, reader),
-        SqlCatalog(writer, reader),
-        SqlRetention(database, writer, reader),
-        SqlSchedules(writer, reader),
-        database.durability,
-        database,
-        writer,
-        reader,
+        journal=SqlJournal(writer, reader),
+        catalog=SqlCatalog(writer, reader),
+        outbox=SqlOutbox(writer, reader),
+        hooks=SqlHooks(writer, reader),
+        retention=SqlRetention(database, writer, reader),
+        schedules=SqlSchedules(writer, reader),
+        durability=database.durability,
+        database=database,
+        writer=writer,
+        reader=reader,
     )

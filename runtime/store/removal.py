@@ -14,14 +14,14 @@ from sqlalchemy import ColumnElement, Connection, Delete, Select, Table, bindpar
 
 from runtime.store.columns import any_of
 from runtime.store.protocol import Removal
-from runtime.store.tables import approvals, artifacts, events, idem, inbox, outbox, removals, run_labels, runs, value_refs
+from runtime.store.tables import approvals, artifacts, events, idem, inbox, removals, run_labels, runs, value_refs
 
 PORTION = 250
 """Rows deleted in one transaction."""
 RUNS_AT_ONCE = 25
 """Runs removed in one transaction; each has a handful of rows beside its row."""
 
-_LEAVES: tuple[Table, ...] = (events, inbox, approvals, outbox, artifacts, value_refs)
+_LEAVES: tuple[Table, ...] = (events, inbox, approvals, artifacts, value_refs)
 """Tables with rows of a run that may be many."""
 
 _other = runs.alias("other")

@@ -145,17 +145,66 @@ approvals = Table(
     _partial("ix_approvals_pending", "requested_at", "approval_id", where="decided_at IS NULL"),
 )
 
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("endpoint_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False, index=True),
+    Column("url", PlainText, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("workflows", Text),  # NULL: all
+    Column("description", PlainText, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("previous_secret", Text),
+    Column("previous_until", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),  # events before this were not, or not so, subscribed to
+    Column("disabled_at", BigInteger),
+    Column("disabled_reason", PlainText),
+    Column("failing_since", BigInteger),  # the first failure since something was last delivered
+    Column("pruned_before", BigInteger, nullable=False),  # deliveries that ended before this may be gone
+)
+
 outbox = Table(
     "outbox",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("run_id", Text, nullable=False, index=True),
-    Column("seq", BigInteger, nullable=False),
     Column("endpoint_id", Text, nullable=False),
-    Column("next_at", BigInteger, nullable=False),
-    Column("tries", Integer, nullable=False),
+    Column("run_id", Text),  # NULL: a test message, which speaks of no run
+    Column("seq", BigInteger),
+    Column("event", Text, nullable=False),
+    Column("payload", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Index(None, "state", "next_at"),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False),  # of a delivery that is being sent: when its lease ends
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("answer", Integer),
+    Column("error", PlainText),
+    _partial("ix_outbox_due", "endpoint_id", "next_at", where="state = 'pending'"),
+    _partial("uq_outbox_pending", "endpoint_id", "run_id", "seq", where="state = 'pending'", unique=True),
+    _partial("ix_outbox_ended", "ended_at", where="ended_at IS NOT NULL"),
+    Index(None, "endpoint_id", "id"),
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("hook_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False, index=True),
+    Column("name", PlainText, nullable=False),
+    Column("workflow", PlainText, nullable=False),
+    Column("version", Text),
+    Column("token_id", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("verify", Text, nullable=False),
+    Column("header", Text),
+    Column("secret", Text),
+    Column("inputs", Text),  # NULL: the whole body
+    Column("labels", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("uq_hooks_token_id", "token_id", unique=True),
+    Index("uq_hooks_tenant_name", "tenant", "name", unique=True),
 )
 
 workflows = Table(

@@ -11,6 +11,7 @@ from runtime.store.columns import any_of
 from runtime.store.held import Held, hold, write_back
 from runtime.store.mail import Post, open_post
 from runtime.store.operations import Deliver, Row, TakeRuns, WriteTurn
+from runtime.store.outbox import announce
 from runtime.store.protocol import Append, AppendOutcome, Claim
 from runtime.store.refs import Refs, note_refs
 from runtime.store.settle import Decisions, approval_row, load_decisions
@@ -137,6 +138,7 @@ def _write(changes: Changes) -> None:
     rows = changes.events + post.events
     if rows:
         connection.execute(_INSERT_EVENT, rows)
+        announce(connection, rows, changes.held)
     note_refs(connection, changes.refs + post.refs)
     if changes.applied:
         connection.execute(_APPLY, changes.applied)

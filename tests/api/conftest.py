@@ -13,10 +13,9 @@ from fastapi import FastAPI
 
 from runtime.api.app import build_app
 from runtime.api.keys import ADMIN, issue
-from runtime.api.services import Services
+from runtime.api.services import Services, over
 from runtime.artifacts.open import open_artifacts
 from runtime.gateway import Gateway
-from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
 from runtime.store.open import open_store
 from tests.api.world import World
@@ -59,9 +58,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
 async def app(world: World, settings: Settings) -> AsyncIterator[FastAPI]:
     @asynccontextmanager
     async def services() -> AsyncIterator[Services]:
-        yield Services(
-            world.gateway, world.store.catalog, settings, world.store.ping, world.store.durability, schedules=Scheduling(world.gateway, world.store.schedules)
-        )
+        yield over(world.store, world.gateway, settings)
 
     built = build_app(services, settings)
     async with built.router.lifespan_context(built):

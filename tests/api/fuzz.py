@@ -22,10 +22,11 @@ from schemathesis import checks
 
 from runtime.api.app import build_app
 from runtime.api.keys import ADMIN, issue
-from runtime.api.services import Services
+from runtime.api.services import Services, over
 from runtime.artifacts.open import open_artifacts
 from runtime.engine.events import Kind
 from runtime.gateway import Gateway
+from runtime.gateway.hooks import HookRequest
 from runtime.ids import uuid7
 from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
@@ -63,7 +64,7 @@ def target(home: Path) -> Iterator[Target]:
         key, _ = await issue(store.catalog, "default", name="fuzz", scopes=(ADMIN,), now=0)
         found.key, found.known = key.text, await populate(World(gateway, store, key.text))
         try:
-            yield Services(gateway, store.catalog, settings, store.ping, store.durability, schedules=Scheduling(gateway, store.schedules))
+            yield over(store, gateway, settings)
         finally:
             await store.close()
 
@@ -97,7 +98,17 @@ async def populate(world: World) -> dict[str, str]:
     await Scheduling(world.gateway, world.store.schedules).put("default", minutely)
     digest, size = await world.gateway.artifacts.put(b"hello")
     await world.store.catalog.put_artifact(ArtifactRow(run.run_id, "a.txt", digest, size, "text/plain", AT, "first"))
-    return {"run_id": run.run_id, "approval_id": approval, "step": "each", "sha256": digest}
+    known = {"run_id": run.run_id, "approval_id": approval, "step": "each", "sha256": digest}
+    return {**known, **await populate_webhooks(world)}
+
+
+async def populate_webhooks(world: World) -> dict[str, str]:
+    """An endpoint with a delivery and a hook that checks nothing, so that requests get through to the inputs."""
+    made = over(world.store, world.gateway, world.gateway.settings)
+    endpoint, _ = await made.endpoints.create("default", "https://receiver.example/in", events=["*"])
+    delivery = await made.endpoints.test("default", endpoint.endpoint_id)
+    hook = await made.hooks.create("default", HookRequest("fuzz", "demo", verify="none"))
+    return {"endpoint_id": endpoint.endpoint_id, "delivery_id": delivery.id, "hook_id": hook.hook.hook_id, "token": hook.token}
 
 
 def fuzz(found: Target, *, examples: int, keep_going: Callable[[], bool] = lambda: True) -> int:
@@ -127,9 +138,10 @@ def fuzz(found: Target, *, examples: int, keep_going: Callable[[], bool] = lambd
 
 
 def steer(case: Any, known: dict[str, str]) -> None:
-    """Lead most requests to what exists, or they would all end at 404; only deletes are led elsewhere."""
+    """Lead most requests to what exists, or they would all end at 404; only what would take it away is led elsewhere."""
+    takes_away = case.method.upper() == "DELETE" or case.path.endswith(":rotate")
     for name in case.path_parameters or {}:
-        if name in known:
+        if name in known and not takes_away:
             case.path_parameters[name] = known[name]
         elif name == "name" and case.method.upper() != "DELETE":
             case.path_parameters[name] = "ping" if "signals" in case.path else "a.txt" if "artifacts" in case.path else "demo"

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from runtime.api.callers import Callers
-from runtime.api.keys import ADMIN, KEY, READ, TICKET, WRITE, ensure_local_key, issue, make, parse, verify
+from runtime.api.keys import ADMIN, READ, WRITE, ensure_local_key, issue, verify
 from runtime.errors import Forbidden, Unauthorized
 from runtime.store.protocol import KeyRow
+from runtime.tokens import KEY, TICKET, make, parse
 from tests.api.world import World
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from runtime.api.app import build_app
 from runtime.api.keys import ensure_local_key
-from runtime.api.services import Services
+from runtime.api.services import Services, over
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
 from tests.api import functions
@@ -53,7 +53,7 @@ async def api(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
 
         @asynccontextmanager
         async def services() -> AsyncIterator[Services]:
-            yield Services(platform.gateway, platform.store.catalog, settings, platform.store.ping, platform.store.durability, schedules=platform.schedules)
+            yield over(platform.store, platform.gateway, settings)
 
         app = build_app(services, settings)
         async with app.router.lifespan_context(app), serving(app, key) as client:

@@ -19,6 +19,7 @@ from runtime.engine.states import RunStatus, StepStatus, WaitingFor
 from runtime.schedules.overlap import Overlap, TickOutcome
 from runtime.settings import Settings
 from runtime.store.protocol import MessageKind
+from runtime.store.webhooks import DeliveryState
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("runtime", "actors", "bench", "docs", "examples")
@@ -142,6 +143,7 @@ def words(section: str) -> set[str]:
         ("What became of a tick", set(TickOutcome)),
         ("Messages", set(MessageKind)),
         ("Run modes", {"live", "simulated"}),
+        ("Deliveries", set(DeliveryState)),
     ],
 )
 def test_the_glossary_has_the_words_of_the_code(section, expected):

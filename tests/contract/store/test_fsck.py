@@ -47,6 +47,13 @@ def added(hand: Hand, kind: Kind, *, seq: int = 1, epoch: int | None = None, ste
     return insert(events).values(event_row(hand.run_id, event))
 
 
+def an_orphan(hand: Hand) -> object:
+    """A delivery of an event that never happened."""
+    return insert(outbox).values(
+        id="o", run_id=hand.run_id, seq=99, endpoint_id="e", event="run.failed", payload="{}", state="pending", tries=0, next_at=0, created_at=0
+    )
+
+
 @pytest.mark.parametrize(
     ("spoiling", "invariant"),
     [
@@ -61,7 +68,7 @@ def added(hand: Hand, kind: Kind, *, seq: int = 1, epoch: int | None = None, ste
         (lambda hand: [update(runs).where(runs.c.run_id == hand.run_id).values(epoch=7)], "I10"),
         (lambda hand: [added(hand, Kind.RUN_WOKEN)], "I10"),
         (lambda hand: [update(idem).values(run_id="nowhere")], "I11"),
-        (lambda hand: [insert(outbox).values(id="o", run_id=hand.run_id, seq=99, endpoint_id="e", next_at=0, tries=0, state="new")], "I12"),
+        (lambda hand: [an_orphan(hand)], "I12"),
         (lambda hand: [delete(runs).where(runs.c.run_id == hand.run_id)], "I7"),
         (lambda hand: [text("DELETE FROM owners")], "L1"),
     ],

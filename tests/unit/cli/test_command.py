@@ -42,7 +42,24 @@ def command(tmp_path, monkeypatch):
 
 def test_help_names_every_command_and_exit_code(command):
     text = command("--help").output
-    for name in ("up", "down", "status", "run", "validate", "schema", "workflows", "runs", "approvals", "signal", "artifacts", "keys", "db", "doctor"):
+    for name in (
+        "up",
+        "down",
+        "status",
+        "run",
+        "validate",
+        "schema",
+        "workflows",
+        "runs",
+        "approvals",
+        "signal",
+        "artifacts",
+        "keys",
+        "endpoints",
+        "hooks",
+        "db",
+        "doctor",
+    ):
         assert f"\n  {name} " in text, name
     for code in Exit:
         assert f"{int(code)} " in text

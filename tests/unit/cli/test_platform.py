@@ -14,7 +14,7 @@ from actors.cli import app
 from actors.cli.exits import Exit
 from runtime.api.app import build_app
 from runtime.api.keys import ensure_local_key
-from runtime.api.services import Services
+from runtime.api.services import over
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
 
@@ -66,7 +66,7 @@ def platform(tmp_path_factory):
     async def services():
         async with LocalPlatform(settings) as local:
             await ensure_local_key(local.store.catalog, home)
-            yield Services(local.gateway, local.store.catalog, settings, local.store.ping, local.store.durability, schedules=local.schedules)
+            yield over(local.store, local.gateway, settings)
 
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(build_app(services, settings), log_level="error", timeout_graceful_shutdown=1))
@@ -364,3 +364,54 @@ def test_a_schedule_that_is_wrong_says_all_of_it(agentic, tmp_path):
     agentic("schedules", "put", "schedule.yaml", "--json")
     assert "nothing was deleted" in agentic("schedules", "delete", "every-morning", expect=Exit.CANCELED, stdin="n\n").output
     agentic("schedules", "delete", "every-morning", "-y")
+
+
+def test_endpoints_from_their_making_to_their_end(agentic):
+    made = agentic("endpoints", "create", "http://127.0.0.1:1/in", "-e", "run.failed", "-w", "note", "-d", "The desk.", "--json").data
+    name = made["endpoint_id"]
+    assert made["secret"].startswith("whsec_")
+    assert "whsec_" in agentic("endpoints", "create", "https://receiver.example/").output
+    listed = agentic("endpoints", "list", "--json").data
+    assert [entry["url"] for entry in listed] == ["http://127.0.0.1:1/in", "https://receiver.example/"]
+    assert "run.failed" in agentic("endpoints", "list").output
+    assert "enabled" in agentic("endpoints", "update", name, "--all-workflows", "-e", "run.succeeded").output
+    shown = agentic("endpoints", "show", name, "--json").data
+    assert (shown["events"], shown["workflows"], shown["description"]) == (["run.succeeded"], None, "The desk.")
+    assert "whsec_" in agentic("endpoints", "rotate", name).output
+    delivery = agentic("endpoints", "test", name, "--json").data["delivery_id"]
+    assert delivery in agentic("endpoints", "deliveries", name).output
+    assert "again" in agentic("endpoints", "redeliver", name, delivery).output
+    assert "disabled: by hand" in agentic("endpoints", "disable", name).output
+    agentic("endpoints", "test", name, expect=Exit.CONFLICT)
+    assert "disabled: by hand" in agentic("endpoints", "show", name).output
+    assert "enabled" in agentic("endpoints", "enable", name).output
+    agentic("endpoints", "delete", name)
+    agentic("endpoints", "show", name, expect=Exit.NOT_FOUND)
+
+
+def test_hooks_from_their_making_to_their_end(agentic, tmp_path):
+    import httpx2
+
+    started(agentic, "note.yaml")
+    (tmp_path / "inputs.json").write_text('{"text": "${{ body.say }}"}')
+    made = agentic("hooks", "create", "push", "note", "--verify", "none", "-i", "@inputs.json", "-l", "from=shop", "--json").data
+    name = made["hook_id"]
+    answer = httpx2.post(made["url"], json={"say": "hi"}, timeout=30)
+    assert answer.status_code == 202
+    run = agentic("runs", "show", answer.json()["run_id"], "--json").data
+    assert (run["inputs"], run["labels"]) == ({"text": "hi"}, {"from": "shop"})
+    assert [entry["name"] for entry in agentic("hooks", "list", "--json").data] == ["push"]
+    assert "push" in agentic("hooks", "list").output
+    assert "note" in agentic("hooks", "show", name).output
+    rotated = agentic("hooks", "rotate", name)
+    assert made["url"] not in rotated.output
+    assert "/hooks/hk_" in rotated.output
+    signed = agentic("hooks", "create", "signed", "note").output
+    assert "whsec_" in signed
+    agentic("hooks", "delete", name)
+    agentic("hooks", "show", name, expect=Exit.NOT_FOUND)
+
+
+def test_secrets_are_rewrapped_under_the_first_key(agentic):
+    agentic("endpoints", "create", "https://receiver.example/rewrap")
+    assert "0 secrets rewrapped" in agentic("db", "rewrap").output
