@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from pydantic import BaseModel
 
-from runtime.definition.model import AgentLimits, Budget, Defaults, Loop, Map, Resources, Retry
+from runtime.definition.model import AgentLimits, Budget, Concurrency, Defaults, Loop, Map, Resources, Retry
 from runtime.definition.validation import Loaded, parse
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -127,6 +127,7 @@ class Header(TypedDict, total=False):
     defaults: Defaults | Mapping[str, Any]
     budget: Budget | Mapping[str, Any]
     deadline: str | float
+    concurrency: Concurrency | Mapping[str, Any]
     isolation: Literal["shared", "dedicated"]
     labels: Mapping[str, str]
 

@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from runtime.artifacts.protocol import ArtifactStore
+from runtime.definition.concurrency import slot_columns
 from runtime.definition.inputs import check_inputs
 from runtime.definition.plan import plan_for
 from runtime.engine.commands import StartChild
@@ -48,7 +50,8 @@ class Children:
         key = (command.workflow, command.version)
         row = found.get(key) or await self._definition(slot.row.tenant, command)
         found[key] = row
-        inputs: Any = check_inputs(plan_for(row.document, row.definition).definition, command.inputs)
+        plan = plan_for(row.document, row.definition)
+        inputs: Any = check_inputs(plan.definition, command.inputs)
         if any(map(holds_reference, inputs.values())):
             raise InputInvalid(f"the key {REFERENCE} is reserved: an input may not name a stored value by hand")
         body = {
@@ -61,7 +64,8 @@ class Children:
             "parent": {"run_id": parent.run_id, "step": command.step, "index": command.index, "depth": depth},
             "traceparent": parent.traceparent,
         }
-        return NewRun(_row(slot, command, row, now), (Event(1, 0, Kind.RUN_CREATED, now, body=body),))
+        limits = slot_columns(plan, slot.row.tenant, inputs)
+        return NewRun(replace(_row(slot, command, row, now), **limits), (Event(1, 0, Kind.RUN_CREATED, now, body=body),))
 
     async def _definition(self, tenant: str, command: StartChild) -> DefinitionRow:
         if command.version is not None:

@@ -6,8 +6,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from runtime.engine.events import Event
-from runtime.store import owners, queries
-from runtime.store.operations import Beat, Deliver, SubmitRuns, TakeRuns, Wanted, Work, WriteTurn
+from runtime.store import lines, owners, queries
+from runtime.store.operations import Beat, Deliver, LookAround, SubmitRuns, TakeRuns, Wanted, Work, WriteTurn
 from runtime.store.protocol import (
     Append,
     AppendOutcome,
@@ -56,6 +56,19 @@ class SqlJournal:
 
     async def send(self, message: Message) -> SendOutcome:
         return await self._writer.write(Deliver(message))
+
+    async def grant_slots(self) -> list[str]:
+        groups = await self._reader.read(lines.unserved)
+        return await self._writer.write(LookAround(groups)) if groups else []
+
+    def on_news(self, tell: Callable[[Sequence[str]], None]) -> None:
+        self._writer.listeners.append(tell)
+
+    async def place_in_line(self, row: RunRow) -> int | None:
+        if row.slot_group is None or not row.lined_up:
+            return None
+        lane = (row.slot_group, row.slot_key or "")
+        return await self._reader.read(lambda connection: lines.place_in_line(connection, lane, row.priority, row.created_at, row.run_id))
 
     async def register(self, owner: OwnerRow, *, suspects: Sequence[str] = ()) -> None:
         await self._work(lambda connection: owners.register(connection, owner, suspects))

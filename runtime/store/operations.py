@@ -11,6 +11,7 @@ from runtime.errors import InvalidTransition
 from runtime.store.codec import event_row, plain_text, to_text, to_text_or_none
 from runtime.store.protocol import Append, AppendOutcome, Claim, Message, NewRun, SendOutcome, Submitted
 
+_SLOT = ("slot_group", "slot_key", "slot_limit", "slot_per_key", "slot_on_limit", "slot_held")
 R = TypeVar("R")
 Row = dict[str, Any]
 
@@ -34,6 +35,11 @@ class PreparedRun:
     row: Row
     events: list[Row]
     labels: list[Row]
+
+    @property
+    def limited(self) -> bool:
+        """Whether the run has limits of concurrency."""
+        return self.new.row.slot_group is not None
 
 
 @dataclass(slots=True)
@@ -99,6 +105,14 @@ class TakeRuns(Operation[list[Claim]]):
         self.first = first
 
 
+class LookAround(Operation[list[str]]):
+    """`Journal.grant_slots`: have these groups looked at. The outcome is which runs got a slot."""
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        super().__init__()
+        self.groups = tuple(groups)
+
+
 class Beat(Operation[bool]):
     """`Journal.beat`."""
 
@@ -138,6 +152,8 @@ def prepare_run(new: NewRun) -> PreparedRun:
         "forked_from": row.forked_from,
         "labels": to_text(row.labels) if row.labels else None,
     }
+    if row.slot_group is not None:
+        values |= {name: getattr(row, name) for name in _SLOT}
     labels: list[Row] = [{"key": key, "value": value, "run_id": row.run_id} for key, value in row.labels.items()]
     return PreparedRun(new, values, [event_row(row.run_id, event) for event in new.events], labels)
 

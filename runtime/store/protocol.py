@@ -12,6 +12,9 @@ from typing import Any, Protocol
 from runtime.engine.events import Event
 from runtime.engine.states import RunStatus
 
+SLOT = "slot"
+"""What a queued run waits for that has none: a word of views and queries, not of the journal."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -43,6 +46,21 @@ class RunRow:
     result: Any = None
     """The run's output, or a value reference, once it has succeeded."""
     error: dict[str, Any] | None = None
+    slot_group: str | None = None
+    """Which runs this one shares its limits of concurrency with; None: it has none."""
+    slot_key: str | None = None
+    """The JSON of its concurrency key; empty without one."""
+    slot_limit: int | None = None
+    slot_per_key: int | None = None
+    slot_on_limit: str | None = None
+    """`queue`, `reject`, `cancel_old` or `cancel_new`."""
+    slot_held: bool | None = None
+    """Whether it has a slot, which it then keeps until it has ended. A run to insert leaves this to the store."""
+
+    @property
+    def lined_up(self) -> bool:
+        """Whether the run is queued because it has no slot yet."""
+        return self.slot_held is False and self.ended_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,8 @@ class Submitted:
 
     run_id: str
     created: bool
+    waiting: bool = False
+    """It was inserted without a slot: there is nothing to claim yet, or it has ended at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +226,8 @@ class RunQuery:
     owner: str | None = None
     """Only runs this process owns."""
     isolation: str | None = None
+    waiting_for: str | None = None
+    """What waiting runs wait for; `slot`: queued runs that have no slot."""
     claimable_at: int | None = None
     """Only runs nobody owns whose `wake_at` has come by then (ms)."""
     before: str | None = None
@@ -254,7 +276,8 @@ class Journal(Protocol):
     """Runs, their events, their inboxes and their owners: all that durability rests on."""
 
     async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
-        """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint."""
+        """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint, and
+        ConcurrencyLimit when one of them finds no slot and its workflow refuses such runs."""
         ...
 
     async def claim(
@@ -297,6 +320,18 @@ class Journal(Protocol):
     async def approvals(self, query: ApprovalQuery) -> list[ApprovalRow]: ...
 
     async def approval(self, approval_id: str) -> ApprovalRow | None: ...
+
+    async def grant_slots(self) -> list[str]:
+        """Give free slots that nobody gave away: the net under what every end of a run does by itself. Cheap when there are none."""
+        ...
+
+    def on_news(self, tell: Callable[[Sequence[str]], None]) -> None:
+        """Have `tell` called after a commit through this store with runs that got a slot or a message because of another run."""
+        ...
+
+    async def place_in_line(self, row: RunRow) -> int | None:
+        """The place of a run that waits for a slot among those of its key, from 1; None when it does not wait for one."""
+        ...
 
     async def register(self, owner: OwnerRow, *, suspects: Sequence[str] = ()) -> None:
         """Begin to live. `suspects`: runs in the middle of whose turns the process before this one died; each gets one more of `deaths`,
