@@ -39,6 +39,7 @@ class Base:
         self._folds = Folds(journal)
         self._current: SharedRead[tuple[str, str], DefinitionRow | None] = SharedRead(lambda key: catalog.current(*key))
         self._active: tuple[float, int] = (-1.0, 0)
+        journal.on_news(runner.nudge)
 
     async def run(self, tenant: str, run_id: str) -> RunRow:
         """The run's row. Raises NotFound, also for a run of another tenant."""

@@ -19,6 +19,8 @@ from runtime.store.protocol import Message, MessageKind
 from runtime.store.settle import Decisions
 from runtime.store.tables import HOLDING, LINED_UP, events, idem, runs
 
+RETRY_AFTER_SECONDS = 5
+"""Nobody knows when a run will end; this is often enough to ask."""
 NO_SLOT = "the workflow's limit of concurrency is reached"
 MADE_ROOM = "a newer run took its place (concurrency: cancel_old)"
 
@@ -69,11 +71,9 @@ def place(connection: Connection, newcomers: Sequence[Newcomer], tally: Tally, n
         return []
     admit(newcomers, tally)
     victims = _make_room(connection, newcomers, tally)
-    for each in newcomers:
-        _write_down(each)
-    limited = [each.run for each in newcomers if each.lane is not None and not each.refused]
-    insert_runs(connection, limited)
-    insert_runs(connection, [each.run for each in newcomers if each.lane is None and not each.refused])
+    let_in = [_as_decided(each) for each in newcomers if not each.refused]
+    insert_runs(connection, [run for run in let_in if run.limited])
+    insert_runs(connection, [run for run in let_in if not run.limited])
     _turn_away(connection, [each for each in newcomers if each.refused])
     letters = [*victims, *(_to_parent(each) for each in newcomers if (each.refused or each.canceled) and each.run.new.row.parent_run)]
     return _deliver(connection, letters, news)
@@ -139,21 +139,21 @@ def _replace(old: Newcomer, new: Newcomer, lane: Lane, tally: Tally) -> None:
     old.canceled = True
 
 
-def _write_down(newcomer: Newcomer) -> None:
-    """The rows as they are to be inserted, and what the submitter hears."""
+def _as_decided(newcomer: Newcomer) -> PreparedRun:
+    """The rows to insert, and what the submitter hears. What was prepared stays as it is: the transaction may have to be tried again."""
     run, operation = newcomer.run, newcomer.operation
     if newcomer.lane is None:
-        return
-    run.row["slot_held"] = newcomer.held
-    if not newcomer.held:
-        run.row["wake_at"] = None
+        return run
+    row = {**run.row, "slot_held": newcomer.held, "ended_at": None, "wake_at": run.row["wake_at"] if newcomer.held else None}
+    events = run.events
     if newcomer.canceled:
-        head = run.row["head"] + 1
+        row |= {"status": RunStatus.CANCELED.value, "head": row["head"] + 1, "ended_at": newcomer.at}
         reason = NO_SLOT if newcomer.on_limit == "cancel_new" else MADE_ROOM
-        run.events.append(event_row(run.row["run_id"], Event(head, 0, Kind.RUN_CANCELED, newcomer.at, body={"reason": reason})))
-        run.row.update(status=RunStatus.CANCELED.value, head=head, ended_at=newcomer.at)
+        end = Event(row["head"], 0, Kind.RUN_CANCELED, newcomer.at, body={"reason": reason})
+        events = [*run.events, event_row(row["run_id"], end)]
     if operation is not None and isinstance(operation.outcome, list) and not newcomer.held:
-        operation.outcome = [replace(each, waiting=True) if each.run_id == run.row["run_id"] else each for each in operation.outcome]
+        operation.outcome = [replace(each, waiting=True) if each.run_id == row["run_id"] else each for each in operation.outcome]
+    return PreparedRun(run.new, row, events, run.labels)
 
 
 def _turn_away(connection: Connection, refused: Sequence[Newcomer]) -> None:
@@ -172,10 +172,6 @@ def _turn_away(connection: Connection, refused: Sequence[Newcomer]) -> None:
 def refusal() -> ConcurrencyLimit:
     """What a submitter hears whose run is not let in."""
     return ConcurrencyLimit(f"{NO_SLOT}, and it refuses further runs", retry_after=RETRY_AFTER_SECONDS)
-
-
-RETRY_AFTER_SECONDS = 5
-"""Nobody knows when a run will end; this is often enough to ask."""
 
 
 def _to_parent(newcomer: Newcomer) -> Mail:

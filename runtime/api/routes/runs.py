@@ -1,6 +1,6 @@
 """Looking at runs: lists, one run, its steps and their items."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from runtime.api.paging import PageSize, PageToken, decode, decode_number, inval
 from runtime.api.responses import json
 from runtime.api.routes.starts import detail
 from runtime.api.services import caller, gateway
-from runtime.engine.states import RunStatus, StepStatus
+from runtime.engine.states import RunStatus, StepStatus, WaitingFor
 from runtime.gateway import views
 from runtime.ids import is_uuid
 from runtime.store.protocol import RunQuery
@@ -38,6 +38,7 @@ async def runs(
     workflow: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = None,
     status: Annotated[list[RunStatus], Query()] = [],  # noqa: B006 - FastAPI copies it
     label: Annotated[list[str], Query(max_length=10, description="`key=value`; all must match.")] = [],  # noqa: B006 - FastAPI copies it
+    waiting_for: Annotated[WaitingFor | Literal["slot"] | None, Query(description="`slot`: queued until another run ends.")] = None,
     parent: Annotated[str | None, Query(description="Id of the run whose step started them.")] = None,
     created_after: Moment = None,
     created_before: Moment = None,
@@ -50,6 +51,7 @@ async def runs(
         tenant,
         workflow=workflow,
         status=tuple(dict.fromkeys(each.value for each in status)),
+        waiting_for=waiting_for,
         parent_run=_id("parent", parent),
         labels=labels(label),
         created_after=moment("created_after", created_after),
