@@ -421,3 +421,44 @@ async def test_runs_without_limits_cost_no_statement(desk: Desk):
     event.remove(desk.store.database.writer, "before_cursor_execute", listen)
     assert said
     assert not [statement for statement in said if "advisory" in statement or "slot_held AND" in statement or "RECURSIVE" in statement]
+
+
+async def test_two_stores_that_race_stay_within_the_limit(desk: Desk, second: Store):
+    journals = [desk.journal, second.journal]
+    runs = [new_run(**limits(5)) for _ in range(60)]
+    await asyncio.gather(*(journals[at % 2].submit([run]) for at, run in enumerate(runs)))
+    await desk.owner()
+    ended = 0
+    while ended < 60:
+        claims = await desk.claim()
+        assert len(claims) == min(5, 60 - ended)
+        hands = [Hand((desk.store, second)[at % 2], claim.row) for at, claim in enumerate(claims)]
+        await asyncio.gather(*(hand.start() for hand in hands))
+        await asyncio.gather(*(hand.end() for hand in hands))
+        await desk.journal.grant_slots()
+        ended += len(claims)
+    assert await fsck(desk.store) == []
+
+
+@pytest.mark.parametrize("on_limit", ["queue", "cancel_new", "cancel_old"])
+async def test_a_transaction_that_has_to_be_tried_again_decides_again(desk: Desk, on_limit: str, monkeypatch: pytest.MonkeyPatch):
+    from runtime.store import commit as module
+
+    await desk.submit(**limits(1, on_limit=on_limit))
+    execute, tries = module.execute, []
+
+    def fail_once(connection: Any, batch: Any) -> list[str]:
+        news = execute(connection, batch)
+        tries.append(news)
+        if len(tries) == 1:
+            raise ConnectionResetError
+        return news
+
+    monkeypatch.setattr(module, "execute", fail_once)
+    run = new_run(**limits(1, on_limit=on_limit))
+    (submitted,) = await desk.journal.submit([run])
+    monkeypatch.undo()
+    assert (len(tries), submitted.created) == (2, True)
+    row = await desk.run(run.row.run_id)
+    assert (row.status.ended, row.slot_held) == (on_limit == "cancel_new", on_limit == "cancel_old")
+    assert await fsck(desk.store) == []
