@@ -50,7 +50,7 @@ class Reads(Base):
 
     async def position(self, row: RunRow) -> int | None:
         """The place of a run that waits for a slot among those of its key, from 1; None when it does not wait for one."""
-        return await self.journal.place_in_line(row)
+        return await self.journal.place_in_line(row.run_id) if row.lined_up else None
 
     async def created(self, row: RunRow) -> Event:
         """The run's first event: its inputs, seed and origin."""

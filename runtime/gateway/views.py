@@ -9,7 +9,8 @@ from runtime.engine.events import Event
 from runtime.engine.state import Items, StepState
 from runtime.engine.states import StepStatus
 from runtime.gateway.reads import Item
-from runtime.store.protocol import SLOT, ApprovalRow, ArtifactRow, DefinitionRow, KeyRow, RunRow
+from runtime.store.protocol import ApprovalRow, ArtifactRow, DefinitionRow, KeyRow, RunRow
+from runtime.store.slot_protocol import SLOT
 
 
 def _time(ms: int | None) -> str | None:

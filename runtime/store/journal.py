@@ -64,11 +64,8 @@ class SqlJournal:
     def on_news(self, tell: Callable[[Sequence[str]], None]) -> None:
         self._writer.listeners.append(tell)
 
-    async def place_in_line(self, row: RunRow) -> int | None:
-        if row.slot_group is None or not row.lined_up:
-            return None
-        lane = (row.slot_group, row.slot_key or "")
-        return await self._reader.read(lambda connection: lines.place_in_line(connection, lane, row.priority, row.created_at, row.run_id))
+    async def place_in_line(self, run_id: str) -> int | None:
+        return await self._reader.read(lambda connection: lines.place_in_line(connection, run_id))
 
     async def register(self, owner: OwnerRow, *, suspects: Sequence[str] = ()) -> None:
         await self._work(lambda connection: owners.register(connection, owner, suspects))

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, and_, bindparam, func, or_, select, text, tuple_, update
+from sqlalchemy import ARRAY, BigInteger, Connection, and_, bindparam, func, or_, select, text, tuple_, update
 from sqlalchemy.sql.elements import TextClause
 
-from runtime.store.allot import Lane, Tally, Waiting
+from runtime.store.allot import Tally, Waiting
 from runtime.store.columns import Ids, any_of
 from runtime.store.tables import HOLDING, LINED_UP, runs
 
@@ -71,13 +71,14 @@ _FREE = (any_of(runs.c.run_id, "ids"), text(LINED_UP), runs.c.cancel_requested_a
 _STILL_WAITING = select(runs.c.run_id).where(*_FREE).order_by(runs.c.run_id).with_for_update(key_share=True, skip_locked=True)
 # Due at once by any host's clock, and in the order in which they came.
 _GRANT = update(runs).where(any_of(runs.c.run_id, "ids")).values(slot_held=True, wake_at=runs.c.created_at)
-_AT = tuple_(bindparam("at", type_=BigInteger), bindparam("run", type_=Text))
-_BEFORE = select(func.count()).where(
-    runs.c.slot_group == bindparam("slot_group"),
-    runs.c.slot_key == bindparam("slot_key"),
-    text(LINED_UP),
-    or_(runs.c.priority > bindparam("priority"), and_(runs.c.priority == bindparam("priority"), tuple_(runs.c.created_at, runs.c.run_id) < _AT)),
+_me = runs.alias("me")
+_AHEAD = or_(
+    runs.c.priority > _me.c.priority,
+    and_(runs.c.priority == _me.c.priority, tuple_(runs.c.created_at, runs.c.run_id) <= tuple_(_me.c.created_at, _me.c.run_id)),
 )
+_SAME_LANE = (runs.c.slot_group == _me.c.slot_group, runs.c.slot_key == _me.c.slot_key)
+_WAITS = (_me.c.run_id == bindparam("run"), _me.c.slot_held.is_(False), _me.c.ended_at.is_(None))
+_PLACE = select(func.count()).select_from(_me).join(runs, and_(*_SAME_LANE, text("NOT runs.slot_held AND runs.ended_at IS NULL"), _AHEAD)).where(*_WAITS)
 
 
 def lock_groups(connection: Connection, groups: Iterable[str]) -> None:
@@ -125,7 +126,6 @@ def unserved(connection: Connection) -> list[str]:
     return sorted({run.lane[0] for run in first_in_line(connection, groups, 1) if tally.fits(run)})
 
 
-def place_in_line(connection: Connection, lane: Lane, priority: int, created_at: int, run_id: str) -> int:
-    """How many runs of the same lane come before this one, and itself."""
-    given = {"slot_group": lane[0], "slot_key": lane[1], "priority": priority, "at": created_at, "run": run_id}
-    return 1 + (connection.scalar(_BEFORE, given) or 0)
+def place_in_line(connection: Connection, run_id: str) -> int | None:
+    """How many runs of the same lane come before this one, and itself; None when it does not wait."""
+    return connection.scalar(_PLACE, {"run": run_id}) or None

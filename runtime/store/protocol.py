@@ -11,9 +11,7 @@ from typing import Any, Protocol
 
 from runtime.engine.events import Event
 from runtime.engine.states import RunStatus
-
-SLOT = "slot"
-"""What a queued run waits for that has none: a word of views and queries, not of the journal."""
+from runtime.store.slot_protocol import Slotted
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +270,7 @@ class KeyRow:
     revoked_at: int | None = None
 
 
-class Journal(Protocol):
+class Journal(Slotted, Protocol):
     """Runs, their events, their inboxes and their owners: all that durability rests on."""
 
     async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
@@ -320,18 +318,6 @@ class Journal(Protocol):
     async def approvals(self, query: ApprovalQuery) -> list[ApprovalRow]: ...
 
     async def approval(self, approval_id: str) -> ApprovalRow | None: ...
-
-    async def grant_slots(self) -> list[str]:
-        """Give free slots that nobody gave away: the net under what every end of a run does by itself. Cheap when there are none."""
-        ...
-
-    def on_news(self, tell: Callable[[Sequence[str]], None]) -> None:
-        """Have `tell` called after a commit through this store with runs that got a slot or a message because of another run."""
-        ...
-
-    async def place_in_line(self, row: RunRow) -> int | None:
-        """The place of a run that waits for a slot among those of its key, from 1; None when it does not wait for one."""
-        ...
 
     async def register(self, owner: OwnerRow, *, suspects: Sequence[str] = ()) -> None:
         """Begin to live. `suspects`: runs in the middle of whose turns the process before this one died; each gets one more of `deaths`,

@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func,
 from runtime.engine.events import Event
 from runtime.engine.states import TERMINAL_RUN
 from runtime.store.codec import from_text, read_event
-from runtime.store.protocol import SLOT, ApprovalQuery, ApprovalRow, Message, MessageKind, RunQuery, RunRow
+from runtime.store.protocol import ApprovalQuery, ApprovalRow, Message, MessageKind, RunQuery, RunRow
 from runtime.store.rows import APPROVAL_COLUMNS, EVENT_COLUMNS, RUN_COLUMNS, approval_from, run_row
+from runtime.store.slot_protocol import SLOT
 from runtime.store.tables import LINED_UP, approvals, events, inbox, run_labels, runs
 
 _RUN = select(*RUN_COLUMNS).where(runs.c.run_id == bindparam("run"))

@@ -100,10 +100,10 @@ async def test_the_death_of_an_owner_leaks_no_slot_and_frees_none(desk: Desk):
 
 async def test_a_canceled_run_that_waits_ends_and_the_others_move_up(desk: Desk):
     first, second, third = [await desk.submit(**limits(1)) for _ in range(3)]
-    assert await desk.journal.place_in_line(await desk.run(third)) == 2
+    assert await desk.journal.place_in_line(third) == 2
     assert await desk.send(second, MessageKind.CANCEL) is SendOutcome.CANCELED
-    assert await desk.journal.place_in_line(await desk.run(third)) == 1
-    assert await desk.journal.place_in_line(await desk.run(first)) is None
+    assert await desk.journal.place_in_line(third) == 1
+    assert await desk.journal.place_in_line(first) is None
     await (await start(desk, first)).end()
     assert await holding(desk, first, second, third) == [third]
 
