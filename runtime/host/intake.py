@@ -126,12 +126,14 @@ class Intake:
 
     async def _take(self, run_ids: Sequence[str]) -> int:
         """Claim a batch; returns how many came."""
+        free = self._free()
         claims = await self._journal.claim(
             self._owner,
-            min(self._free(), CLAIM_BATCH),
+            min(free, CLAIM_BATCH),
             run_ids=run_ids,
             dead=sorted(self._dead),
             shared=self._shared,
+            fair=free < CLAIM_BATCH,  # nearly full: what is left behind now may wait long, so no workflow may fill all places
             now=self._clock.now(),
             first=self._first,
         )

@@ -46,10 +46,11 @@ class SqlJournal:
         run_ids: Sequence[str] = (),
         dead: Sequence[str] = (),
         shared: bool = False,
+        fair: bool = False,
         now: int,
         first: Callable[[Claim], Append | None] | None = None,
     ) -> list[Claim]:
-        return await self._writer.write(TakeRuns(Wanted(owner, limit, tuple(run_ids), tuple(dead), now, shared=shared), first))
+        return await self._writer.write(TakeRuns(Wanted(owner, limit, tuple(run_ids), tuple(dead), now, shared=shared, fair=fair), first))
 
     async def append(self, append: Append) -> AppendOutcome:
         return await self._writer.write(WriteTurn(append))

@@ -94,6 +94,8 @@ class Wanted:
     now: int
     shared: bool = False
     """Leave dedicated runs alone, also when they are named."""
+    fair: bool = False
+    """When more is due than `limit`, go round the workflows."""
 
 
 class TakeRuns(Operation[list[Claim]]):

@@ -286,14 +286,16 @@ class Journal(Slotted, Protocol):
         run_ids: Sequence[str] = (),
         dead: Sequence[str] = (),
         shared: bool = False,
+        fair: bool = False,
         now: int,
         first: "Callable[[Claim], Append | None] | None" = None,
     ) -> list[Claim]:
         """Take up to `limit` runs that nobody owns and whose `wake_at` has come, or whose owner is in `dead`.
 
-        With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim raises the epoch
-        and appends `run.claimed`. `first` may give a claimed run's first append, which is then part of the same transaction; it must be pure and
-        quick, may be called on another thread, and more than once.
+        The highest priority first, then whoever is due longest; with `fair`, when not all can be taken, each workflow's first before
+        any second one. With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim
+        raises the epoch and appends `run.claimed`. `first` may give a claimed run's first append, which is then part of the same
+        transaction; it must be pure and quick, may be called on another thread, and more than once.
         """
         ...
 
