@@ -127,6 +127,12 @@ class Overloaded(AgenticError):
     code = "overloaded"
 
 
+class ConcurrencyLimit(Overloaded):
+    """The workflow has as many runs as its limit of concurrency allows and refuses further ones."""
+
+    code = "concurrency_limit"
+
+
 class StoreUnavailable(AgenticError):
     """The database does not answer or is full; nothing was changed, or the outcome is not known yet."""
 

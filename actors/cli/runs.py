@@ -24,6 +24,7 @@ def _path(run_id: str, suffix: str = "") -> str:
 def list_runs(
     workflow: Annotated[str | None, typer.Option("--workflow", "-w", help="Only runs of this workflow.")] = None,
     status: Annotated[list[str] | None, typer.Option("--status", "-s", help="Only runs in this state; may be repeated.")] = None,
+    waiting_for: Annotated[str | None, typer.Option("--waiting-for", help="Only runs that wait for this, such as slot or approval.")] = None,
     limit: Limit = 30,
     *,
     as_json: Json = False,
@@ -32,7 +33,7 @@ def list_runs(
     from actors.cli.client import api
 
     with api() as client:
-        entries = client.pages("/v1/runs", limit, workflow=workflow, status=status)
+        entries = client.pages("/v1/runs", limit, workflow=workflow, status=status, waiting_for=waiting_for)
     if as_json:
         print_json(entries)
         return

@@ -67,6 +67,23 @@ class ScheduledBy(Answer):
     tick: AwareDatetime | None
 
 
+class Concurrency(Answer):
+    """The limits a run was started with."""
+
+    key: str | int | float | bool | None
+    limit: int | None
+    per_key: int | None
+    holding: bool
+    """Whether it has a slot: from when it may start until it has ended."""
+
+
+class ConcurrencyDetail(Concurrency):
+    """The same with the place in the queue."""
+
+    position: int | None
+    """Among the runs of its key that wait for a slot, from 1; null when it does not wait for one."""
+
+
 class Run(Answer):
     """A run as lists show it."""
 
@@ -74,7 +91,8 @@ class Run(Answer):
     workflow: str
     version: str
     status: RunStatus
-    waiting_for: WaitingFor | None
+    waiting_for: WaitingFor | Literal["slot"] | None
+    """`slot`: it is queued until another run ends."""
     mode: Literal["live", "simulated"]
     priority: int
     labels: dict[str, str]
@@ -88,12 +106,14 @@ class Run(Answer):
     parent: Parent | None
     forked_from: str | None
     schedule: ScheduledBy | None
+    concurrency: Concurrency | None
     error: Object | None
 
 
 class RunDetail(Run):
     """A run with its inputs and output. Values over 1 MiB stand as `{"$artifact": …}`; `/values/{sha256}` gives them."""
 
+    concurrency: ConcurrencyDetail | None
     inputs: Json
     output: Json
 

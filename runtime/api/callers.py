@@ -6,7 +6,7 @@ from runtime.api.keys import ADMIN, READ, WRITE, issue, verify
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Forbidden, Unauthorized
 from runtime.gateway.lru import Lru
-from runtime.store.protocol import Catalog
+from runtime.store.catalog_protocol import Catalog
 from runtime.tokens import KEY, TICKET, Key, parse
 
 CACHE_SECONDS = 2.0

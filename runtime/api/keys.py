@@ -4,7 +4,7 @@ from pathlib import Path
 
 from runtime.clock import Clock, SystemClock
 from runtime.private_file import write_private
-from runtime.store.protocol import Catalog, KeyRow
+from runtime.store.catalog_protocol import Catalog, KeyRow
 from runtime.tokens import KEY, Key, make, parse
 
 READ, WRITE, ADMIN = "read", "write", "admin"

@@ -69,6 +69,7 @@ STATUS: dict[str, tuple[int, str]] = {
     "limit_exceeded": (422, "A limit was reached"),
     "expression_failed": (422, "An expression cannot be evaluated"),
     "overloaded": (429, "Too busy"),
+    "concurrency_limit": (429, "The workflow has as many runs as it may have"),
     "headers_too_large": (431, "The headers are too long"),
     "store_unavailable": (503, "The database does not answer"),
     "artifact_store_full": (503, "The artifact store is full"),
@@ -81,7 +82,7 @@ MAX_TEXT = 1000
 """Characters of one sentence or pointer: what a client sends must not come back to it many times over."""
 INTERNAL = (500, "Something went wrong here")
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = {"overloaded": 1, "store_unavailable": 1, "artifact_store_full": 30, "secret_unreadable": 60}
+RETRY_AFTER = {"overloaded": 1, "concurrency_limit": 5, "store_unavailable": 1, "artifact_store_full": 30, "secret_unreadable": 60}
 """Seconds, where the error itself names none."""
 
 

@@ -14,8 +14,8 @@ from runtime.gateway.hooks import Hooks
 from runtime.scheduling.service import Scheduling
 from runtime.secrets import open_box
 from runtime.settings import Settings
+from runtime.store.catalog_protocol import Catalog
 from runtime.store.open import Store
-from runtime.store.protocol import Catalog
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from pydantic import BaseModel
 
-from runtime.definition.model import AgentLimits, Budget, Defaults, Loop, Map, Resources, Retry
+from runtime.definition.model import AgentLimits, Budget, Concurrency, Defaults, Loop, Map, Resources, Retry
 from runtime.definition.validation import Loaded, parse
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -128,6 +128,7 @@ class Header(TypedDict, total=False):
     budget: Budget | Mapping[str, Any]
     deadline: str | float
     retention: str | float
+    concurrency: Concurrency | Mapping[str, Any]
     isolation: Literal["shared", "dedicated"]
     labels: Mapping[str, str]
 

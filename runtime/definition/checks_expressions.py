@@ -16,6 +16,7 @@ from runtime.errors import Problem
 
 _BARE = re.compile(r"(?:steps|inputs|item|run|previous)(?:\.\w+|\[\d+\])+", re.ASCII)
 _CONDITION = ("BOOL", "DYN")
+_KEY = ("STRING", "INT", "UINT", "DOUBLE", "BOOL", "DYN")
 _NO_JSON = ("BYTES", "TYPE", "optional_type")
 _WORDS = {"STRING": "text", "INT": "a whole number", "DOUBLE": "a number", "BOOL": "true or false", "NULL": "null", "MAP": "an object", "LIST": "a list"}
 
@@ -31,6 +32,7 @@ def check_expressions(draft: Draft, findings: Findings) -> Reads:
             if step is not None:
                 checker.step(step, join(section, id_), final=section == "/finally")
     checker.outputs(draft.outputs)
+    checker.slot_key(draft.raw.get("concurrency"))
     return checker.reads
 
 
@@ -59,6 +61,15 @@ class _Checker:
         self._of = {}
         for name, source in outputs.items():
             self.expression(source, join("/outputs", name), self.places.of_start(final=False))
+
+    def slot_key(self, limits: Any) -> None:
+        source = limits.get("key") if isinstance(limits, dict) else None
+        if not isinstance(source, str) or not source:
+            return
+        self._of = {}
+        type_ = self.expression(source, "/concurrency/key", self.places.inputs)
+        if type_ is not None and type_ not in _KEY:
+            self.findings.add("/concurrency/key", f"a key is text, a number, or true or false, but this is {_word(type_)}")
 
     def _templates(self, step: Step, pointer: str, names: Names) -> None:
         for kind in StepKind:

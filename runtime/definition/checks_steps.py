@@ -44,6 +44,17 @@ def check_inputs_declared(draft: Draft, findings: Findings) -> None:
                 findings.add(problem.pointer, f"the default does not fit the schema: {problem.detail}")
 
 
+def check_concurrency(draft: Draft, findings: Findings) -> None:
+    """Problems of the limits of concurrency, as far as they are not those of the key's expression."""
+    limits = draft.raw.get("concurrency")
+    if not isinstance(limits, dict):
+        return
+    if limits.get("limit") is None and limits.get("per_key") is None:
+        findings.add("/concurrency", "write limit, per_key or both: without them there is no limit", at_key=True)
+    if limits.get("per_key") is not None and limits.get("key") is None:
+        findings.add("/concurrency/per_key", "per_key needs key, the expression that says which runs belong together", at_key=True)
+
+
 def _check_kind(step: Step, pointer: str, findings: Findings) -> bool:
     kinds = [kind.value for kind in StepKind if getattr(step, kind.value) is not None]
     if not kinds:

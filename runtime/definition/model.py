@@ -15,6 +15,7 @@ from runtime.definition.types import Cel, Duration, InputName, JsonSchema, Size,
 MAX_STEPS = 1_000
 MAX_MAP_ITEMS = 100_000
 MAX_LOOP_ITERATIONS = 10_000
+MAX_SLOTS = 100_000
 
 
 class StepKind(StrEnum):
@@ -246,6 +247,19 @@ class Budget(Model):
     on_exceeded: Literal["stop", "ask"] = "stop"
 
 
+class Concurrency(Model):
+    """How many runs of the workflow may be under way at once. At least one of `limit` and `per_key`."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_SLOTS)] | None = None
+    """Runs of the workflow at once."""
+    key: Cel | None = None
+    """Over `inputs`, to text, a number or true or false: puts the runs into groups between which free slots go round."""
+    per_key: Annotated[int, Field(ge=1, le=MAX_SLOTS)] | None = None
+    """Runs of one key at once."""
+    on_limit: Literal["queue", "reject", "cancel_old", "cancel_new"] = "queue"
+    """What becomes of a run that finds no slot: it waits, it is refused, the oldest run is canceled for it, or it ends canceled itself."""
+
+
 class Definition(Model):
     """A workflow."""
 
@@ -261,6 +275,7 @@ class Definition(Model):
     """Of the whole run."""
     retention: Duration | None = None
     """How long a run is kept after its end; the platform's setting when absent."""
+    concurrency: Concurrency | None = None
     isolation: Literal["shared", "dedicated"] = "shared"
     """`dedicated` gives each run a WorkflowActor of its own."""
     labels: dict[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=255)]] = Field(default={}, max_length=50)

@@ -71,7 +71,7 @@ def unknown_name(name: str, declared: Names) -> str:
         "iteration": "only a step with `loop` has `iteration`",
         "previous": "only a step with `loop` has `previous`",
         "output": "only `loop.until` has `output`; elsewhere write steps.<id>.output",
-        "run": f"{name} is known only in `finally`",
+        "run": f"{name} is known only in `finally`" if "run.id" in declared.types else "there is no run here yet; only inputs can be read",
         "body": "only the inputs of a hook have `body`",
     }
     return places[parts[0]]

@@ -16,6 +16,8 @@ class Places:
 
     def __init__(self, draft: Draft) -> None:
         inputs = {f"inputs.{name}": cel_type(schema) for name, schema in draft.inputs.items()}
+        self.inputs = Names({"inputs": "map", **inputs})
+        """In what is decided before there is a run: `concurrency.key`."""
         self._common = {"inputs": "map", **inputs, "run.id": "string", "run.workflow": "string"}
         self._main = _step_names(draft.steps)
         self._final = {**self._main, **_step_names(draft.final), "run.status": "string", "run.error": "dyn"}

@@ -67,6 +67,8 @@ class Plan:
     sinks: tuple[str, ...]
     """Main steps no other main step needs or is routed to from: what the run returns when the definition names no outputs."""
     goto_targets: frozenset[str]
+    slot_key: Expression | None = None
+    """`concurrency.key`, over the inputs alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def compile_plan(definition: Definition, hash: str) -> Plan:  # noqa: A002  # th
         outputs={name: compile_expression(source) for name, source in definition.outputs.items()},
         sinks=tuple(name for name in main if all(planned[other].final for other in planned[name].dependents)),
         goto_targets=frozenset(step.on_error.goto for step in steps.values() if isinstance(step.on_error, Goto)),
+        slot_key=_expression(definition.concurrency.key if definition.concurrency else None),
     )
 
 

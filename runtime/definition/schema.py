@@ -20,6 +20,10 @@ def json_schema() -> dict[str, Any]:
     case = schema["$defs"]["Case"]
     case["properties"] = {name: _without_null(field) for name, field in case["properties"].items()}
     case["oneOf"] = [{"required": ["when", "then"]}, {"required": ["else"]}]
+    limits = schema["$defs"]["Concurrency"]
+    limits["properties"] = {name: _without_null(field) for name, field in limits["properties"].items()}
+    limits["anyOf"] = [{"required": ["limit"]}, {"required": ["per_key"]}]
+    limits["dependentRequired"] = {"per_key": ["key"]}
     _close(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
 

@@ -11,7 +11,8 @@ from runtime.gateway.runner import Runner
 from runtime.gateway.sharing import SharedRead
 from runtime.ids import is_uuid
 from runtime.settings import Settings
-from runtime.store.protocol import Catalog, DefinitionRow, Journal, RunRow
+from runtime.store.catalog_protocol import Catalog, DefinitionRow
+from runtime.store.protocol import Journal, RunRow
 
 PLANS = 256
 
@@ -39,6 +40,7 @@ class Base:
         self._folds = Folds(journal)
         self._current: SharedRead[tuple[str, str], DefinitionRow | None] = SharedRead(lambda key: catalog.current(*key))
         self._active: tuple[float, int] = (-1.0, 0)
+        journal.on_news(runner.nudge)
 
     async def run(self, tenant: str, run_id: str) -> RunRow:
         """The run's row. Raises NotFound, also for a run of another tenant."""

@@ -7,7 +7,7 @@ from runtime.engine.state import RunState
 from runtime.errors import ArtifactMissing, NotFound
 from runtime.gateway.reads import Reads
 from runtime.references import REFERENCE
-from runtime.store.protocol import ArtifactRow
+from runtime.store.catalog_protocol import ArtifactRow
 from runtime.values import is_reference, load
 
 INLINE_BYTES = 2**20

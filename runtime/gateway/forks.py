@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from runtime.definition.concurrency import slot_columns
 from runtime.definition.plan import Plan
 from runtime.engine.events import Event
 from runtime.engine.fork import downstream, failed_steps, fork_events
@@ -67,7 +68,9 @@ class Forks(Starts):
         now = self.clock.now()
         inputs = state.inputs
         if edits:
-            inputs = await self._inputs(plan.definition, {**await load(inputs, self.artifacts), **edits}, "/inputs")
+            inputs, slot = await self._inputs(plan, source.tenant, {**await load(inputs, self.artifacts), **edits}, "/inputs")
+        else:
+            slot = {} if source.slot_group is None else slot_columns(plan, source.tenant, await load(inputs, self.artifacts))
         row = RunRow(
             run_id=uuid7(now),
             tenant=source.tenant,
@@ -84,6 +87,7 @@ class Forks(Starts):
             forked_from=source.run_id,
             labels=source.labels,
             keep_for=source.keep_for,
+            **slot,
         )
         created = created_event(row, inputs, forked_from=origin)
         idempotency = self._idempotency(key, [origin, edits], now)

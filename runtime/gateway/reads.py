@@ -48,6 +48,10 @@ class Reads(Base):
             row = await self.run(tenant, run_id)
         return row
 
+    async def position(self, row: RunRow) -> int | None:
+        """The place of a run that waits for a slot among those of its key, from 1; None when it does not wait for one."""
+        return await self.journal.place_in_line(row.run_id) if row.lined_up else None
+
     async def created(self, row: RunRow) -> Event:
         """The run's first event: its inputs, seed and origin."""
         return (await self.journal.events(row.run_id, 0, 1))[0]

@@ -8,15 +8,17 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from runtime.definition.concurrency import slot_columns
 from runtime.definition.inputs import check_inputs
-from runtime.definition.model import Definition
+from runtime.definition.plan import Plan
 from runtime.engine.events import Event, Kind
 from runtime.engine.states import RunStatus
 from runtime.errors import InputInvalid, LimitExceeded, Overloaded, Problem
 from runtime.gateway.payloads import keep, moved
 from runtime.gateway.workflows import Workflows
 from runtime.ids import uuid7
-from runtime.store.protocol import DefinitionRow, Idempotency, NewRun, RunRow, Submitted
+from runtime.store.catalog_protocol import DefinitionRow
+from runtime.store.protocol import Idempotency, NewRun, RunRow, Submitted
 
 MAX_BATCH = 1000
 COUNT_SECONDS = 1.0
@@ -60,7 +62,8 @@ class Starts(Workflows):
     """What makes new runs."""
 
     async def start(self, tenant: str, request: StartRequest) -> Started:
-        """Start one run; it is on disk when this returns. Raises NotFound, InputInvalid, IdempotencyMismatch, Overloaded, PayloadTooLarge."""
+        """Start one run; it is on disk when this returns. Raises NotFound, InputInvalid, IdempotencyMismatch, Overloaded, ConcurrencyLimit,
+        PayloadTooLarge."""
         stored = await self.workflow(tenant, request.workflow, request.version)
         return (await self._submit([await self._prepare(stored, request, "/inputs")]))[0]
 
@@ -93,8 +96,9 @@ class Starts(Workflows):
         return await self.journal.active_runs()
 
     async def _prepare(self, stored: DefinitionRow, request: StartRequest, pointer: str) -> NewRun:
-        definition = self.compiled(stored).definition
-        inputs = await self._inputs(definition, request.inputs, pointer)
+        plan = self.compiled(stored)
+        definition = plan.definition
+        inputs, slot = await self._inputs(plan, stored.tenant, request.inputs, pointer)
         now = self.clock.now()
         row = RunRow(
             run_id=uuid7(now),
@@ -113,6 +117,7 @@ class Starts(Workflows):
             schedule_tick=request.scheduled.tick if request.scheduled else None,
             labels={**definition.labels, **request.labels},
             keep_for=definition.retention,
+            **slot,
         )
         created = created_event(row, inputs, traceparent=request.traceparent, scheduled=request.scheduled)
         asked: list[Any] = [request.workflow, request.version, request.inputs, request.mode, request.labels, request.priority]
@@ -120,13 +125,14 @@ class Starts(Workflows):
             asked = ["schedule", request.scheduled.schedule_id]
         return NewRun(row, (created,), self._idempotency(request.idempotency_key, asked, now))
 
-    async def _inputs(self, definition: Definition, given: dict[str, Any], pointer: str) -> Any:
-        """The checked inputs as they stand in the journal."""
+    async def _inputs(self, plan: Plan, tenant: str, given: dict[str, Any], pointer: str) -> tuple[Any, dict[str, Any]]:
+        """The checked inputs as they stand in the journal, and the run's limits of concurrency."""
         try:
-            inputs = check_inputs(definition, given)
+            inputs = check_inputs(plan.definition, given)
+            slot = slot_columns(plan, tenant, inputs)
         except InputInvalid as error:
             raise InputInvalid(str(error), problems=moved(error.problems, pointer)) from None
-        return await keep(inputs, self.artifacts, limit=self.settings.max_input_bytes, pointer=pointer)
+        return await keep(inputs, self.artifacts, limit=self.settings.max_input_bytes, pointer=pointer), slot
 
     def _idempotency(self, key: str | None, asked: Any, now: int) -> Idempotency | None:
         """The client's key, bound to all that the client asked for."""
@@ -138,12 +144,13 @@ class Starts(Workflows):
     async def _submit(self, runs: list[NewRun]) -> list[Started]:
         await self._admit(len(runs))
         submitted = await self.journal.submit(runs)
-        self.runner.nudge([one.run_id for one in submitted if one.created])
+        self.runner.nudge([one.run_id for one in submitted if one.created and not one.waiting])
         return [await self._started(run, one) for run, one in zip(runs, submitted, strict=True)]
 
     async def _started(self, run: NewRun, submitted: Submitted) -> Started:
         if submitted.created:
-            return Started(run.row, created=True, inputs=(run.events[0].body or {})["inputs"])
+            row = run.row if run.row.slot_group is None else await self.run(run.row.tenant, run.row.run_id)
+            return Started(row, created=True, inputs=(run.events[0].body or {})["inputs"])
         return Started(await self.run(run.row.tenant, submitted.run_id), created=False)
 
     async def _admit(self, count: int) -> None:

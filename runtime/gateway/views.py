@@ -1,5 +1,6 @@
 """How things look as JSON: one shape for the HTTP API, `--json` and the local mode. `runtime/api/schemas.py` documents each."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -8,7 +9,9 @@ from runtime.engine.events import Event
 from runtime.engine.state import Items, StepState
 from runtime.engine.states import StepStatus
 from runtime.gateway.reads import Item
-from runtime.store.protocol import ApprovalRow, ArtifactRow, DefinitionRow, KeyRow, RunRow
+from runtime.store.catalog_protocol import ArtifactRow, DefinitionRow, KeyRow
+from runtime.store.protocol import ApprovalRow, RunRow
+from runtime.store.slot_protocol import SLOT
 from runtime.store.webhooks import DeliveryRow, DeliveryState, EndpointRow, HookRow
 
 
@@ -39,7 +42,7 @@ def run(row: RunRow) -> dict[str, Any]:
         "workflow": row.workflow,
         "version": row.definition,
         "status": row.status.value,
-        "waiting_for": row.waiting_for,
+        "waiting_for": SLOT if row.lined_up else row.waiting_for,
         "mode": row.mode,
         "priority": row.priority,
         "labels": row.labels,
@@ -52,13 +55,30 @@ def run(row: RunRow) -> dict[str, Any]:
         "parent": {"run_id": row.parent_run, "step": row.parent_step} if row.parent_run else None,
         "forked_from": row.forked_from,
         "schedule": {"schedule_id": row.schedule_id, "tick": _time(row.schedule_tick)} if row.schedule_id else None,
+        "concurrency": None if row.slot_group is None else concurrency(row),
         "error": row.error,
     }
 
 
-def run_detail(row: RunRow, *, inputs: Any, output: Any) -> dict[str, Any]:
-    """A run with what went in and came out; `files.shown` decides whether large values stand here or stay references."""
-    return {**run(row), "inputs": inputs, "output": output}
+def concurrency(row: RunRow) -> dict[str, Any]:
+    """The limits a run was started with, and whether it has a slot now."""
+    return {
+        "key": json.loads(row.slot_key) if row.slot_key else None,
+        "limit": row.slot_limit,
+        "per_key": row.slot_per_key,
+        "holding": bool(row.slot_held) and not row.status.ended,
+    }
+
+
+def run_detail(row: RunRow, *, inputs: Any, output: Any, position: int | None = None) -> dict[str, Any]:
+    """A run with what went in and came out; `files.shown` decides whether large values stand here or stay references.
+
+    `position`: its place among the runs of its key that wait for a slot, from 1.
+    """
+    shown = run(row)
+    if shown["concurrency"] is not None:
+        shown["concurrency"]["position"] = position
+    return {**shown, "inputs": inputs, "output": output}
 
 
 def step(step_id: str, kind: str, state: StepState) -> dict[str, Any]:

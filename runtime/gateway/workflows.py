@@ -6,7 +6,7 @@ from typing import Any
 from runtime.definition.validation import Loaded, parse
 from runtime.errors import NotFound, PayloadTooLarge
 from runtime.gateway.base import Base
-from runtime.store.protocol import DefinitionRow
+from runtime.store.catalog_protocol import DefinitionRow
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 Source = str | bytes | dict[str, Any]

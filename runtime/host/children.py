@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from runtime.artifacts.protocol import ArtifactStore
+from runtime.definition.concurrency import slot_columns
 from runtime.definition.inputs import check_inputs
 from runtime.definition.plan import plan_for
 from runtime.engine.commands import StartChild
@@ -14,7 +15,8 @@ from runtime.engine.states import RunStatus
 from runtime.errors import AgenticError, InputInvalid, NotFound
 from runtime.host.slot import Slot
 from runtime.references import REFERENCE, holds_reference
-from runtime.store.protocol import Catalog, DefinitionRow, Message, MessageKind, NewRun, RunRow
+from runtime.store.catalog_protocol import Catalog, DefinitionRow
+from runtime.store.protocol import Message, MessageKind, NewRun, RunRow
 from runtime.values import spill
 
 MAX_DEPTH = 20
@@ -49,8 +51,8 @@ class Children:
         key = (command.workflow, command.version)
         row = found.get(key) or await self._definition(slot.row.tenant, command)
         found[key] = row
-        definition = plan_for(row.document, row.definition).definition
-        inputs: Any = check_inputs(definition, command.inputs)
+        plan = plan_for(row.document, row.definition)
+        inputs: Any = check_inputs(plan.definition, command.inputs)
         if any(map(holds_reference, inputs.values())):
             raise InputInvalid(f"the key {REFERENCE} is reserved: an input may not name a stored value by hand")
         body = {
@@ -63,7 +65,8 @@ class Children:
             "parent": {"run_id": parent.run_id, "step": command.step, "index": command.index, "depth": depth},
             "traceparent": parent.traceparent,
         }
-        return NewRun(replace(_row(slot, command, row, now), keep_for=definition.retention), (Event(1, 0, Kind.RUN_CREATED, now, body=body),))
+        limits = slot_columns(plan, slot.row.tenant, inputs)
+        return NewRun(replace(_row(slot, command, row, now), keep_for=plan.definition.retention, **limits), (Event(1, 0, Kind.RUN_CREATED, now, body=body),))
 
     async def _definition(self, tenant: str, command: StartChild) -> DefinitionRow:
         if command.version is not None:

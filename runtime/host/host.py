@@ -109,7 +109,8 @@ class Host:
     async def start(self) -> None:
         """Register this owner and begin to look for work."""
         await self._journal.register(self._owner, suspects=self._marks.suspects)
-        for loop in (self._intake.claim, self._intake.audit, self._inboxes, self._beats):
+        self._journal.on_news(self._notify)
+        for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._inboxes, self._beats):
             self._spawn(self._forever(loop))
         self._intake.look_around()
 
@@ -209,7 +210,7 @@ class Host:
     def _first(self, claim: Claim) -> Append | None:
         """The first turn of a fresh run, to be written together with its claim. Called on the writer's thread."""
         plan = self._plans.get(claim.row.definition)
-        fresh = claim.row.status is RunStatus.QUEUED and claim.row.deaths < MAX_DEATHS
+        fresh = claim.row.status is RunStatus.QUEUED and claim.row.cancel_requested_at is None and claim.row.deaths < MAX_DEATHS
         if plan is None or claim.events is None or not fresh or self._draining:
             return None
         try:

@@ -89,6 +89,12 @@ class Intake:
             if self._dead and not self._sweep:
                 await self._bury()
 
+    async def tend_slots(self) -> None:
+        """Once a second, have slots given away that a run left free while everybody else's hands were on those who wait."""
+        await asyncio.sleep(POLL_SECONDS)
+        if self._dedicated_to is None:
+            await self._journal.grant_slots()
+
     async def audit(self) -> None:
         """Take up runs that are ours in the database and not in memory: an answer of the database may have been lost."""
         await asyncio.sleep(AUDIT_SECONDS)
@@ -120,12 +126,14 @@ class Intake:
 
     async def _take(self, run_ids: Sequence[str]) -> int:
         """Claim a batch; returns how many came."""
+        free = self._free()
         claims = await self._journal.claim(
             self._owner,
-            min(self._free(), CLAIM_BATCH),
+            min(free, CLAIM_BATCH),
             run_ids=run_ids,
             dead=sorted(self._dead),
             shared=self._shared,
+            fair=free < CLAIM_BATCH,  # nearly full: what is left behind now may wait long, so no workflow may fill all places
             now=self._clock.now(),
             first=self._first,
         )
@@ -153,7 +161,7 @@ class Intake:
     async def _mail(self, claims: Sequence[Claim]) -> dict[str, list[Message]]:
         """What waits in the inboxes of runs that were claimed because of it: read before their first turn, which would give them up again."""
         mail: dict[str, list[Message]] = {}
-        if any(claim.row.status is not RunStatus.QUEUED for claim in claims):
+        if any(claim.row.status is not RunStatus.QUEUED or claim.row.cancel_requested_at is not None for claim in claims):
             for message in await self._journal.inbox(self._owner):
                 mail.setdefault(message.run_id, []).append(message)
         return mail

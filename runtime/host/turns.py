@@ -24,7 +24,8 @@ from runtime.host.dispatch import Dispatcher, step_call
 from runtime.host.marks import Marks
 from runtime.host.slot import Recorded, Slot
 from runtime.steps.protocol import StepResult
-from runtime.store.protocol import Append, AppendOutcome, ApprovalRow, ArtifactRow, Catalog, Journal, Message, MessageKind, NewRun
+from runtime.store.catalog_protocol import ArtifactRow, Catalog
+from runtime.store.protocol import Append, AppendOutcome, ApprovalRow, Journal, Message, MessageKind, NewRun
 from runtime.values import INLINE_LIMIT, is_reference, load, spill
 
 log = structlog.get_logger(__name__)

@@ -6,8 +6,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from runtime.store import labels, versions
+from runtime.store.catalog_protocol import ArtifactRow, DefinitionRow, KeyRow
 from runtime.store.operations import Work
-from runtime.store.protocol import ArtifactRow, DefinitionRow, KeyRow
 from runtime.store.reader import Reader
 from runtime.store.writer import Writer
 

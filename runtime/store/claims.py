@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, or_, select, update
 
 from runtime.engine.events import Event, Kind
 from runtime.store.codec import event_row
@@ -16,6 +16,8 @@ from runtime.store.tables import events, owners, runs
 
 _JOURNAL_ALONG = 100
 """Events a claim brings along at most."""
+MAX_SEEN = 10_000
+"""Due runs among which a host that is nearly full is fair between workflows."""
 
 _FREE = and_(runs.c.owner.is_(None), runs.c.wake_at <= bindparam("now"))
 _SHARED = runs.c.isolation == "shared"
@@ -32,6 +34,12 @@ _NAMED_SHARED = _runs(any_of(runs.c.run_id, "ids"), or_(_FREE, any_of(runs.c.own
 _ORPHANS = _runs(any_of(runs.c.owner, "dead"), _SHARED)
 # One priority at a time: the index then yields due runs in order, however many sleep beside them.
 _DUE = _runs(_SHARED, runs.c.priority == bindparam("priority"), _FREE)
+# Each workflow's longest due run before any second one: asked only by a host that is nearly full, and only while more is due than it takes.
+_LINE = select(runs.c.run_id, runs.c.tenant, runs.c.workflow, runs.c.wake_at).where(_SHARED, runs.c.priority == bindparam("priority"), _FREE)
+_SEEN = _LINE.order_by(runs.c.wake_at, runs.c.run_id).limit(MAX_SEEN).subquery()
+_TURN = func.row_number().over(partition_by=(_SEEN.c.tenant, _SEEN.c.workflow), order_by=(_SEEN.c.wake_at, _SEEN.c.run_id))
+_IN_TURN = select(_SEEN.c.run_id).order_by(_TURN, func.random()).limit(bindparam("limit"))
+_CHOSEN = _runs(any_of(runs.c.run_id, "ids"), _SHARED, _FREE)
 _MINE = _runs(any_of(runs.c.run_id, "ids"), runs.c.owner == bindparam("me"))
 _TOP_PRIORITY = select(runs.c.priority).where(_SHARED, runs.c.owner.is_(None), runs.c.wake_at.is_not(None)).order_by(runs.c.priority.desc()).limit(1)
 _NEXT_PRIORITY = _TOP_PRIORITY.where(runs.c.priority < bindparam("above"))
@@ -85,6 +93,16 @@ def _find(connection: Connection, wanted: Wanted) -> list[Sequence[Any]]:
     found: list[Sequence[Any]] = list(connection.execute(_ORPHANS, given)) if wanted.dead else []
     priority = connection.scalar(_TOP_PRIORITY)
     while priority is not None and len(found) < wanted.limit:
-        found += connection.execute(_DUE, {"now": wanted.now, "priority": priority, "limit": wanted.limit - len(found)})
+        due = {"now": wanted.now, "priority": priority, "limit": wanted.limit - len(found)}
+        first: list[Sequence[Any]] = list(connection.execute(_DUE, due))
+        found += _in_turn(connection, first, due) if wanted.fair and len(first) == due["limit"] else first
         priority = connection.scalar(_NEXT_PRIORITY, {"above": priority}) if len(found) < wanted.limit else None
     return found
+
+
+def _in_turn(connection: Connection, first: list[Sequence[Any]], due: dict[str, Any]) -> list[Sequence[Any]]:
+    """As many as `first`, but going round the workflows; of what another process has just locked, the first of all instead."""
+    ids = connection.scalars(_IN_TURN, due).all()
+    chosen: list[Sequence[Any]] = list(connection.execute(_CHOSEN, {**due, "ids": ids}))
+    taken = {row[0] for row in chosen}
+    return (chosen + [row for row in first if row[0] not in taken])[: due["limit"]]

@@ -2,7 +2,7 @@
 
 Numbers are those of docs/architecture.md: I1 no gaps, I2 epochs, I3 one end, I4 one end per step,
 I8 accepted cancels win, I10 columns equal the fold, I11 keys lead to runs, I12 the outbox holds what its events demand, and nothing else,
-I13 a tick has one run.
+I13 slots: who works has one, and no more have one than the limit says, I14 a tick has one run.
 What needs the definition (I5, I9) is checked by the engine whenever it folds a run.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import Connection, bindparam, exists, or_, select
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select
 
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Event, Kind
 from runtime.engine.states import RUN_TRANSITIONS, RunStatus, run_after
@@ -22,9 +22,11 @@ from runtime.store.tables import approvals, artifacts, events, idem, inbox, owne
 
 _PAGE = 200
 _EVENTS = 5_000
+_GROUP = (runs.c.slot_group,)
+_LANE = (runs.c.slot_group, runs.c.slot_key)
 _MAX_FINDINGS = 1_000
 
-_COLUMNS = ("run_id", "status", "epoch", "head", "owner", "wake_at", "waiting_for", "cancel_requested_at", "ended_at")
+_COLUMNS = ("run_id", "status", "epoch", "head", "owner", "wake_at", "waiting_for", "cancel_requested_at", "ended_at", "slot_held")
 _RUNS = select(*(runs.c[name] for name in _COLUMNS)).where(runs.c.run_id > bindparam("after")).order_by(runs.c.run_id).limit(_PAGE)
 
 
@@ -132,6 +134,9 @@ def _compare(fold: _Fold, row: dict[str, object]) -> None:
         fold.broken("I3", "it has ended and still has an owner or a time to wake")
     if ended and row["cancel_requested_at"] is not None and fold.status is not RunStatus.CANCELED:
         fold.broken("I8", f"a cancel was accepted and it ended {fold.status}")
+    without = row["slot_held"] is False and not ended and row["cancel_requested_at"] is None
+    if without and (fold.status is not RunStatus.QUEUED or row["owner"] is not None or row["wake_at"] is not None):
+        fold.broken("I13", "it waits for a slot and is under way, or may be claimed, all the same")
 
 
 def _leftovers(connection: Connection) -> Iterable[str]:
@@ -149,6 +154,12 @@ def _leftovers(connection: Connection) -> Iterable[str]:
     no_owner = runs.c.owner.is_not(None) & ~exists().where(owners.c.owner == runs.c.owner)
     for run_id in connection.scalars(select(runs.c.run_id).where(no_owner).limit(_MAX_FINDINGS)):
         yield f"L1 run {run_id}: its owner has no row, so nobody would notice its death"
+    for columns, limit, what in ((_GROUP, runs.c.slot_limit, "group"), (_LANE, runs.c.slot_per_key, "key")):
+        # Runs of several versions may share a group: each was let in by its own limit, so none is beyond the widest of them.
+        over = and_(func.count() > func.max(limit), func.count() == func.count(limit))
+        counted = select(*columns, func.count()).where(runs.c.slot_held, runs.c.ended_at.is_(None)).group_by(*columns).having(over)
+        for *lane, count in connection.execute(counted.limit(_MAX_FINDINGS)):
+            yield f"I13 {what} {' '.join(lane)}: {count} runs have a slot, more than the limit says"
 
 
 def _ticks(connection: Connection) -> Iterable[str]:
@@ -159,7 +170,7 @@ def _ticks(connection: Connection) -> Iterable[str]:
     )
     unlike = (schedule_ticks.c.outcome == "started") != schedule_ticks.c.run_id.is_not(None)
     for schedule_id, tick in connection.execute(select(schedule_ticks.c.schedule_id, schedule_ticks.c.tick).where(or_(other, unlike)).limit(_MAX_FINDINGS)):
-        yield f"I13 schedule {schedule_id}: the record of tick {tick} and its run do not fit together"
+        yield f"I14 schedule {schedule_id}: the record of tick {tick} and its run do not fit together"
     back = or_(schedules.c.next_tick <= schedules.c.last_tick, schedules.c.next_at < schedules.c.next_tick) & schedules.c.paused.is_(False)
     for schedule_id in connection.scalars(select(schedules.c.schedule_id).where(back).limit(_MAX_FINDINGS)):
-        yield f"I13 schedule {schedule_id}: its next tick was decided before, or would start too early"
+        yield f"I14 schedule {schedule_id}: its next tick was decided before, or would start too early"

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from runtime.engine.states import TERMINAL_RUN
+from runtime.store.allot import Lane
 from runtime.store.columns import any_of
 from runtime.store.tables import runs
 
@@ -44,11 +45,19 @@ class Held:
     started_at: int | None
     ended_at: int | None
     deaths: int
-    result: str | None = None
-    error: str | None = None
+    result: str | None
+    error: str | None
+    slot_group: str | None
+    slot_key: str | None
+    slot_held: bool | None
     changed: bool = False
     moved: bool = False
     """Whether owner, wake_at or ended_at has changed as well."""
+
+    @property
+    def lane(self) -> Lane | None:
+        """Whose slot this run has or waits for; None when it has no limits."""
+        return None if self.slot_group is None else (self.slot_group, self.slot_key or "")
 
     @property
     def ended(self) -> bool:
@@ -79,7 +88,7 @@ class Held:
 
 # One order of locking for everybody: no deadlocks between appends. SQLite ignores FOR NO KEY UPDATE: it holds one lock for all.
 _HOLD = (
-    select(*(runs.c[name] for name in ("run_id", "epoch", "parent_run", *_CHANGING)))
+    select(*(runs.c[name] for name in ("run_id", "epoch", "parent_run", *_CHANGING, "slot_group", "slot_key", "slot_held")))
     .where(any_of(runs.c.run_id, "ids"))
     .order_by(runs.c.run_id)
     .with_for_update(key_share=True)

@@ -6,8 +6,8 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from runtime.engine.events import Event
-from runtime.store import owners, queries
-from runtime.store.operations import Beat, Deliver, SubmitRuns, TakeRuns, Wanted, Work, WriteTurn
+from runtime.store import lines, owners, queries
+from runtime.store.operations import Beat, Deliver, LookAround, SubmitRuns, TakeRuns, Wanted, Work, WriteTurn
 from runtime.store.protocol import (
     Append,
     AppendOutcome,
@@ -48,16 +48,27 @@ class SqlJournal:
         run_ids: Sequence[str] = (),
         dead: Sequence[str] = (),
         shared: bool = False,
+        fair: bool = False,
         now: int,
         first: Callable[[Claim], Append | None] | None = None,
     ) -> list[Claim]:
-        return await self._writer.write(TakeRuns(Wanted(owner, limit, tuple(run_ids), tuple(dead), now, shared=shared), first))
+        return await self._writer.write(TakeRuns(Wanted(owner, limit, tuple(run_ids), tuple(dead), now, shared=shared, fair=fair), first))
 
     async def append(self, append: Append) -> AppendOutcome:
         return await self._writer.write(WriteTurn(append))
 
     async def send(self, message: Message) -> SendOutcome:
         return await self._writer.write(Deliver(message))
+
+    async def grant_slots(self) -> list[str]:
+        groups = await self._reader.read(lines.unserved)
+        return await self._writer.write(LookAround(groups)) if groups else []
+
+    def on_news(self, tell: Callable[[Sequence[str]], None]) -> None:
+        self._writer.listeners.append(tell)
+
+    async def place_in_line(self, run_id: str) -> int | None:
+        return await self._reader.read(lambda connection: lines.place_in_line(connection, run_id))
 
     async def register(self, owner: OwnerRow, *, suspects: Sequence[str] = ()) -> None:
         await self._work(lambda connection: owners.register(connection, owner, suspects))

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from runtime.store.catalog_protocol import ArtifactRow, KeyRow
 from runtime.store.codec import from_text, to_text
-from runtime.store.protocol import ArtifactRow, KeyRow
 from runtime.store.tables import api_keys, artifacts, runs
 
 _KEY_FIELDS = tuple(KeyRow.__dataclass_fields__)

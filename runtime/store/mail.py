@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from runtime.engine.events import Event, Kind
 from runtime.engine.states import RunStatus, run_after
@@ -18,6 +18,7 @@ from runtime.store.tables import inbox
 
 _KNOWN = select(inbox.c.run_id, inbox.c.message_id).where(any_of(inbox.c.run_id, "ids"), any_of(inbox.c.message_id, "messages"))
 _INSERT = insert(inbox)
+_DROP = update(inbox).where(any_of(inbox.c.run_id, "ids"), inbox.c.applied_seq.is_(None)).values(applied_seq=0)
 
 
 @dataclass(slots=True)
@@ -86,6 +87,12 @@ class Post:
     def write(self, connection: Connection) -> None:
         if self.rows:
             connection.execute(_INSERT, self.rows)
+
+
+def drop_unread(connection: Connection, ended: Sequence[str]) -> None:
+    """The mail of these runs will never be read: they have ended."""
+    if ended:
+        connection.execute(_DROP, {"ids": list(ended)})
 
 
 def open_post(connection: Connection, mail: Sequence[Mail], held: dict[str, Held], decisions: Decisions) -> Post:

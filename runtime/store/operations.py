@@ -12,6 +12,7 @@ from runtime.store.codec import event_row, plain_text, to_text, to_text_or_none
 from runtime.store.protocol import Append, AppendOutcome, Claim, Message, NewRun, SendOutcome, Submitted
 from runtime.store.refs import Refs, refs_of
 
+_SLOT = ("slot_group", "slot_key", "slot_limit", "slot_per_key", "slot_on_limit", "slot_held")
 R = TypeVar("R")
 Row = dict[str, Any]
 
@@ -36,6 +37,11 @@ class PreparedRun:
     events: list[Row]
     labels: list[Row]
     refs: Refs
+
+    @property
+    def limited(self) -> bool:
+        """Whether the run has limits of concurrency."""
+        return self.new.row.slot_group is not None
 
 
 @dataclass(slots=True)
@@ -92,6 +98,8 @@ class Wanted:
     now: int
     shared: bool = False
     """Leave dedicated runs alone, also when they are named."""
+    fair: bool = False
+    """When more is due than `limit`, go round the workflows."""
 
 
 class TakeRuns(Operation[list[Claim]]):
@@ -101,6 +109,14 @@ class TakeRuns(Operation[list[Claim]]):
         super().__init__()
         self.wanted = wanted
         self.first = first
+
+
+class LookAround(Operation[list[str]]):
+    """`Journal.grant_slots`: have these groups looked at. The outcome is which runs got a slot."""
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        super().__init__()
+        self.groups = tuple(groups)
 
 
 class Beat(Operation[bool]):
@@ -145,6 +161,8 @@ def prepare_run(new: NewRun) -> PreparedRun:
         "labels": to_text(row.labels) if row.labels else None,
         "keep_for": row.keep_for,
     }
+    if row.slot_group is not None:
+        values |= {name: getattr(row, name) for name in _SLOT}
     labels: list[Row] = [{"key": key, "value": value, "run_id": row.run_id} for key, value in row.labels.items()]
     events = [event_row(row.run_id, event) for event in new.events]
     return PreparedRun(new, values, events, labels, refs_of(row.run_id, [event["body"] for event in events]))

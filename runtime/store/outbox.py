@@ -3,7 +3,7 @@
 A batch without an event of interest costs nothing, one without a subscriber one look at an empty table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -12,7 +12,6 @@ from runtime.ids import derived_uuid7
 from runtime.store.announcements import ANNOUNCED, announcement
 from runtime.store.codec import from_text
 from runtime.store.columns import any_of
-from runtime.store.held import Held
 from runtime.store.operations import Row
 from runtime.store.parcels import endpoint_from
 from runtime.store.tables import endpoints, outbox, runs
@@ -27,7 +26,7 @@ _SUBSCRIBED = (
 )
 
 
-def announce(connection: Connection, events: Sequence[Row], held: Mapping[str, Held]) -> None:
+def announce(connection: Connection, events: Sequence[Row], status_of: Callable[[str], str]) -> None:
     """Write a delivery for each of these events and each endpoint that wants it. The events are rows of this transaction."""
     told = [event for event in events if event["kind"] in ANNOUNCED]
     if not told:
@@ -35,7 +34,7 @@ def announce(connection: Connection, events: Sequence[Row], held: Mapping[str, H
     subscribed = _subscribed(connection, sorted({event["run_id"] for event in told}))
     if not subscribed:
         return
-    rows = [row for event in told for row in _deliveries(event, held[event["run_id"]].status, subscribed.get(event["run_id"], ()))]
+    rows = [row for event in told for row in _deliveries(event, status_of(event["run_id"]), subscribed.get(event["run_id"], ()))]
     if rows:
         connection.execute(_INSERT, rows)
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from runtime.engine.events import Event
 from runtime.engine.states import RunStatus
+from runtime.store.slot_protocol import Slotted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,21 @@ class RunRow:
     error: dict[str, Any] | None = None
     keep_for: int | None = None
     """How long (ms) it is kept after its end, when its definition says so."""
+    slot_group: str | None = None
+    """Which runs this one shares its limits of concurrency with; None: it has none."""
+    slot_key: str | None = None
+    """The JSON of its concurrency key; empty without one."""
+    slot_limit: int | None = None
+    slot_per_key: int | None = None
+    slot_on_limit: str | None = None
+    """`queue`, `reject`, `cancel_old` or `cancel_new`."""
+    slot_held: bool | None = None
+    """Whether it has a slot, which it then keeps until it has ended. A run to insert leaves this to the store."""
+
+    @property
+    def lined_up(self) -> bool:
+        """Whether the run is queued because it has no slot yet."""
+        return self.slot_held is False and self.ended_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +91,8 @@ class Submitted:
 
     run_id: str
     created: bool
+    waiting: bool = False
+    """It was inserted without a slot: there is nothing to claim yet, or it has ended at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +242,8 @@ class RunQuery:
     owner: str | None = None
     """Only runs this process owns."""
     isolation: str | None = None
+    waiting_for: str | None = None
+    """What waiting runs wait for; `slot`: queued runs that have no slot."""
     claimable_at: int | None = None
     """Only runs nobody owns whose `wake_at` has come by then (ms)."""
     before: str | None = None
@@ -241,39 +261,12 @@ class ApprovalQuery:
     limit: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class DefinitionRow:
-    """One version of a workflow. `document` is the canonical JSON of the definition."""
-
-    tenant: str
-    workflow: str
-    definition: str
-    document: dict[str, Any]
-    created_at: int
-    version: int
-    """Counts from 1 per workflow."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """An API key: looked up by id, compared by hash."""
-
-    key_id: str
-    tenant: str
-    name: str
-    digest: bytes
-    scopes: tuple[str, ...]
-    created_at: int
-    expires_at: int | None = None
-    revoked_at: int | None = None
-
-
-class Journal(Protocol):
+class Journal(Slotted, Protocol):
     """Runs, their events, their inboxes and their owners: all that durability rests on."""
 
     async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
-        """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint, NotFound when the
-        run one is forked from is gone."""
+        """Insert runs, all or nothing. Raises IdempotencyMismatch when a key is known with another fingerprint, NotFound when the run
+        one is forked from is gone, ConcurrencyLimit when one finds no slot and its workflow refuses such runs."""
         ...
 
     async def claim(
@@ -284,14 +277,16 @@ class Journal(Protocol):
         run_ids: Sequence[str] = (),
         dead: Sequence[str] = (),
         shared: bool = False,
+        fair: bool = False,
         now: int,
         first: "Callable[[Claim], Append | None] | None" = None,
     ) -> list[Claim]:
         """Take up to `limit` runs that nobody owns and whose `wake_at` has come, or whose owner is in `dead`.
 
-        With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim raises the epoch
-        and appends `run.claimed`. `first` may give a claimed run's first append, which is then part of the same transaction; it must be pure and
-        quick, may be called on another thread, and more than once.
+        The highest priority first, then whoever is due longest; with `fair`, when not all can be taken, each workflow's first before
+        any second one. With `run_ids`, only those (a dedicated run is taken only so, and with `shared` not even so). Each claim
+        raises the epoch and appends `run.claimed`. `first` may give a claimed run's first append, which is then part of the same
+        transaction; it must be pure and quick, may be called on another thread, and more than once.
         """
         ...
 
@@ -339,57 +334,3 @@ class Journal(Protocol):
     async def remove(self, run_id: str) -> Removal:
         """Remove an ended run with all that belongs to it. From the first commit on it does not exist for anybody."""
         ...
-
-
-class Catalog(Protocol):
-    """Workflows and their versions, API keys, and what the platform knows of artifacts."""
-
-    async def publish(self, row: DefinitionRow, *, if_match: str | None = None, create: bool = False) -> DefinitionRow:
-        """Make a version current. The same content again is the same version. Raises Conflict (create, exists), VersionChanged."""
-        ...
-
-    async def definition(self, tenant: str, definition: str) -> DefinitionRow | None:
-        """By content hash."""
-        ...
-
-    async def current(self, tenant: str, workflow: str) -> DefinitionRow | None: ...
-
-    async def workflows(self, tenant: str, *, after: str | None = None, limit: int = 50) -> list[DefinitionRow]:
-        """Current versions, by name."""
-        ...
-
-    async def versions(self, tenant: str, workflow: str, *, before: int | None = None, limit: int = 50) -> list[DefinitionRow]: ...
-
-    async def delete(self, tenant: str, workflow: str, now: int) -> bool:
-        """Hide a workflow from lists and new runs; its versions stay for as long as there are runs of it."""
-        ...
-
-    async def put_key(self, row: KeyRow) -> None: ...
-
-    async def key(self, key_id: str) -> KeyRow | None: ...
-
-    async def keys(self, tenant: str) -> list[KeyRow]: ...
-
-    async def revoke_key(self, tenant: str, key_id: str, now: int) -> bool: ...
-
-    async def put_artifact(self, row: "ArtifactRow") -> None:
-        """Put a name on content; nothing when the run is no longer there."""
-        ...
-
-    async def artifacts(self, run_id: str, *, after: str | None = None, limit: int = 50) -> list["ArtifactRow"]: ...
-
-    async def artifact(self, run_id: str, name: str) -> "ArtifactRow | None": ...
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactRow:
-    """A named artifact of a run: a label on content that is stored by hash."""
-
-    run_id: str
-    name: str
-    digest: str
-    """sha256, hex."""
-    size: int
-    media_type: str
-    created_at: int
-    step: str | None = None

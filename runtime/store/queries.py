@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, text
 
 from runtime.engine.events import Event
 from runtime.engine.states import TERMINAL_RUN
 from runtime.store.codec import from_text, read_event
 from runtime.store.protocol import ApprovalQuery, ApprovalRow, Message, MessageKind, RunQuery, RunRow
 from runtime.store.rows import APPROVAL_COLUMNS, EVENT_COLUMNS, RUN_COLUMNS, approval_from, run_row
-from runtime.store.tables import approvals, events, inbox, run_labels, runs
+from runtime.store.slot_protocol import SLOT
+from runtime.store.tables import LINED_UP, approvals, events, inbox, run_labels, runs
 
 _RUN = select(*RUN_COLUMNS).where(runs.c.run_id == bindparam("run"))
 _EVENTS = select(*EVENT_COLUMNS).where(events.c.run_id == bindparam("run"), events.c.seq > bindparam("after")).order_by(events.c.seq).limit(bindparam("limit"))
@@ -60,6 +61,8 @@ def _conditions(query: RunQuery) -> Iterator[ColumnElement[bool]]:
         yield runs.c.status.in_(query.status)
         if not _ENDED.intersection(query.status):
             yield runs.c.ended_at.is_(None)  # implied, and lets the index of active runs serve
+    if query.waiting_for is not None:
+        yield and_(text(LINED_UP)) if query.waiting_for == SLOT else runs.c.waiting_for == query.waiting_for
     if query.claimable_at is not None:
         yield and_(runs.c.owner.is_(None), runs.c.wake_at <= query.claimable_at)
     for key, value in query.labels.items():

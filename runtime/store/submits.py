@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, bindparam, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from runtime.errors import IdempotencyMismatch, NotFound
+from runtime.errors import ConcurrencyLimit, IdempotencyMismatch, NotFound
 from runtime.store.codec import plain_text
 from runtime.store.columns import any_of
+from runtime.store.inserts import existing, insert_runs
 from runtime.store.operations import PreparedRun, Row, SubmitRuns
 from runtime.store.protocol import Idempotency, Submitted
-from runtime.store.refs import note_refs
-from runtime.store.tables import events, idem, run_labels, runs
+from runtime.store.slots import Slots
+from runtime.store.tables import idem, runs
 
 Keys = dict[tuple[str, str], tuple[str, str]]
 """(tenant, key) → (run id, fingerprint)"""
@@ -24,15 +25,11 @@ _TAKE_KEY = _new_key.on_conflict_do_update(
     where=idem.c.expires_at <= _new_key.excluded.created_at,
 )
 _KEYS = select(idem.c.tenant, idem.c.key, idem.c.run_id, idem.c.fingerprint).where(tuple_(idem.c.tenant, idem.c.key).in_(bindparam("keys", expanding=True)))
-_EXISTING = select(runs.c.run_id).where(any_of(runs.c.run_id, "ids"))
 # Locked against being removed until the fork, which names what its source named, is there.
 _SOURCES = select(runs.c.run_id).where(any_of(runs.c.run_id, "ids")).order_by(runs.c.run_id).with_for_update(read=True, key_share=True)
-_INSERT_RUN = insert(runs)
-_INSERT_EVENT = insert(events)
-_INSERT_LABEL = insert(run_labels)
 
 
-def submit_runs(connection: Connection, operations: Sequence[SubmitRuns]) -> None:
+def submit_runs(connection: Connection, operations: Sequence[SubmitRuns], slots: Slots) -> None:
     """Insert the runs of all submits. Keys come before any other lock and in one order, so that submits cannot deadlock."""
     wanted = [run for operation in operations for run in operation.runs]
     keys = _take_keys(connection, [run for run in wanted if run.new.idempotency])
@@ -40,12 +37,17 @@ def submit_runs(connection: Connection, operations: Sequence[SubmitRuns]) -> Non
     sources = _hold_sources(connection, wanted)
     fresh: list[PreparedRun] = []
     for operation in operations:
+        new: list[PreparedRun] = []
         try:
-            operation.outcome = [_place(run, keys, known, fresh, sources, retried=operation.tentative is not None) for run in operation.runs]
+            operation.outcome = [_place(run, keys, known, new, sources, retried=operation.tentative is not None) for run in operation.runs]
         except IdempotencyMismatch as error:
             if len(operation.runs) > 1:
                 raise  # some of its keys may have been taken: only a rollback gives them back
             operation.outcome = error
+        if any(run.limited for run in new):
+            slots.arrive(new, operation)  # inserted last of all, once it is known who gets a slot
+        else:
+            fresh += new
     insert_runs(connection, fresh)
 
 
@@ -53,6 +55,13 @@ def _hold_sources(connection: Connection, wanted: Iterable[PreparedRun]) -> set[
     """The runs that these are forked from, as far as they are still there."""
     ids = sorted({run.new.row.forked_from for run in wanted if run.new.row.forked_from is not None})
     return set(connection.scalars(_SOURCES, {"ids": ids})) if ids else set()
+
+
+def check_referred(operations: Sequence[SubmitRuns], refused: set[str]) -> None:
+    """Raises ConcurrencyLimit when a submit was led by its key to a run of another one that was then refused: each has to be tried alone."""
+    for operation in operations:
+        if refused and isinstance(operation.outcome, list) and not refused.isdisjoint(each.run_id for each in operation.outcome):
+            raise ConcurrencyLimit("a run with the same idempotency key was refused", retry_after=1)
 
 
 def _place(run: PreparedRun, keys: Keys, known: set[str], fresh: list[PreparedRun], sources: set[str], *, retried: bool) -> Submitted:
@@ -100,23 +109,3 @@ def _take_keys(connection: Connection, wanted: list[PreparedRun]) -> Keys:
     connection.execute(_TAKE_KEY, [rows[key] for key in sorted(rows)])
     found = connection.execute(_KEYS, {"keys": sorted(rows)})
     return {(tenant, key): (run_id, fingerprint) for tenant, key, run_id, fingerprint in found}
-
-
-def existing(connection: Connection, run_ids: Iterable[str]) -> set[str]:
-    """Which of these runs are already there."""
-    ids = list(run_ids)
-    return set(connection.scalars(_EXISTING, {"ids": ids})) if ids else set()
-
-
-def insert_runs(connection: Connection, fresh: Sequence[PreparedRun]) -> None:
-    """Insert runs with their first events."""
-    if not fresh:
-        return
-    connection.execute(_INSERT_RUN, [run.row for run in fresh])
-    note_refs(connection, [ref for run in fresh for ref in run.refs])
-    rows = [row for run in fresh for row in run.events]
-    if rows:
-        connection.execute(_INSERT_EVENT, rows)
-    labels = [row for run in fresh for row in run.labels]
-    if labels:
-        connection.execute(_INSERT_LABEL, labels)

@@ -9,6 +9,10 @@ from runtime.store.columns import PlainText, Serial
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
 
+HOLDING = "slot_held AND ended_at IS NULL"
+LINED_UP = "NOT slot_held AND ended_at IS NULL"
+"""Runs that have a slot, and runs that wait for one. Queries say the same words, so that the small indexes over them serve."""
+
 
 def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """An index over the rows `where` names: SQLite and PostgreSQL both have them."""
@@ -49,6 +53,15 @@ runs = Table(
     Column("result", Text),
     Column("error", Text),
     Column("keep_for", BigInteger),  # ms after its end, when its definition says so
+    # Of a run with limits of concurrency: which runs it shares them with, the limits, and whether it has a slot (until it ends).
+    Column("slot_group", Text),
+    Column("slot_key", PlainText),
+    Column("slot_limit", Integer),
+    Column("slot_per_key", Integer),
+    Column("slot_on_limit", Text),
+    Column("slot_held", Boolean(create_constraint=False)),
+    _partial("ix_runs_holding", "slot_group", "slot_key", where=HOLDING),
+    _partial("ix_runs_lined_up", "slot_group", "slot_key", "priority", "created_at", "run_id", where=LINED_UP),
     _partial("ix_runs_claimable", "isolation", "priority", "wake_at", "run_id", where="owner IS NULL AND wake_at IS NOT NULL"),
     _partial("ix_runs_owner", "owner", where="owner IS NOT NULL"),
     _partial("ix_runs_active", "tenant", "run_id", where="ended_at IS NULL"),

@@ -9,13 +9,14 @@ from runtime.engine.states import RunStatus
 from runtime.failpoints import ARMED, without
 from runtime.store.columns import any_of
 from runtime.store.held import Held, hold, write_back
-from runtime.store.mail import Post, open_post
+from runtime.store.inserts import existing, insert_runs
+from runtime.store.mail import Post, drop_unread, open_post
 from runtime.store.operations import Deliver, Row, TakeRuns, WriteTurn
 from runtime.store.outbox import announce
 from runtime.store.protocol import Append, AppendOutcome, Claim
 from runtime.store.refs import Refs, note_refs
 from runtime.store.settle import Decisions, approval_row, load_decisions
-from runtime.store.submits import existing, insert_runs
+from runtime.store.slots import Slots
 from runtime.store.tables import approvals, events, inbox
 
 _INSERT_EVENT = insert(events)
@@ -27,7 +28,6 @@ _APPLY = (
     .values(applied_seq=bindparam("b_seq"))
 )
 _WAITING = select(inbox.c.run_id).distinct().where(any_of(inbox.c.run_id, "ids"), inbox.c.applied_seq.is_(None))
-_DROP = update(inbox).where(any_of(inbox.c.run_id, "ids"), inbox.c.applied_seq.is_(None)).values(applied_seq=0)
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class Changes:
     """What one transaction is about to do, gathered in memory before anything is written."""
 
     connection: Connection
+    slots: Slots
     held: dict[str, Held]
     post: Post
     decisions: Decisions
@@ -45,14 +46,14 @@ class Changes:
     refs: Refs = field(default_factory=list)
 
 
-def change_runs(connection: Connection, turns: Sequence[WriteTurn], deliveries: Sequence[Deliver]) -> None:
+def change_runs(connection: Connection, turns: Sequence[WriteTurn], deliveries: Sequence[Deliver], slots: Slots) -> None:
     """Carry out all turns and deliveries of a batch. A refused one leaves no trace and does not touch the others."""
     if not turns and not deliveries:
         return
     mail = [letter for turn in turns for letter in turn.mail] + [delivery.mail for delivery in deliveries]
     held = hold(connection, [turn.append.run_id for turn in turns] + [letter.message.run_id for letter in mail])
     decisions = load_decisions(connection, turns, mail)
-    changes = Changes(connection, held, open_post(connection, mail, held, decisions), decisions)
+    changes = Changes(connection, slots, held, open_post(connection, mail, held, decisions), decisions)
     for turn in turns:
         turn.outcome = _take_turn(changes, turn)
     for turn in changes.turns:
@@ -63,14 +64,14 @@ def change_runs(connection: Connection, turns: Sequence[WriteTurn], deliveries: 
     _write(changes)
 
 
-def open_runs(connection: Connection, operations: Sequence[TakeRuns]) -> None:
+def open_runs(connection: Connection, operations: Sequence[TakeRuns], slots: Slots) -> None:
     """The first turns of runs that were claimed a moment ago, for those who claim with `first`: one transaction instead of two."""
     for operation in operations:
         if operation.first is None or not isinstance(operation.outcome, list):
             continue
         opening = {claim.row.run_id: append for claim in operation.outcome if claim.opened is None and (append := operation.first(claim)) is not None}
         turns = {run_id: WriteTurn(append) for run_id, append in opening.items()}
-        change_runs(connection, list(turns.values()), [])
+        change_runs(connection, list(turns.values()), [], slots)
         operation.outcome = [_opened(claim, turns.get(claim.row.run_id)) for claim in operation.outcome]
 
 
@@ -138,7 +139,7 @@ def _write(changes: Changes) -> None:
     rows = changes.events + post.events
     if rows:
         connection.execute(_INSERT_EVENT, rows)
-        announce(connection, rows, changes.held)
+        announce(connection, rows, lambda run_id: changes.held[run_id].status)
     note_refs(connection, changes.refs + post.refs)
     if changes.applied:
         connection.execute(_APPLY, changes.applied)
@@ -146,23 +147,27 @@ def _write(changes: Changes) -> None:
     if changes.approvals:
         connection.execute(_INSERT_APPROVAL, changes.approvals)
     changes.decisions.write(connection)
-    _insert_children(connection, changes.turns)
+    _insert_children(changes)
     _look_into_inboxes(changes)
     write_back(connection, changes.held.values())
+    for run in changes.held.values():
+        if run.slot_held and run.changed and run.ended and run.lane is not None:
+            changes.slots.end(run.lane)
 
 
-def _insert_children(connection: Connection, turns: list[WriteTurn]) -> None:
-    children = {child.new.row.run_id: child for turn in turns for child in turn.children}
+def _insert_children(changes: Changes) -> None:
+    children = {child.new.row.run_id: child for turn in changes.turns for child in turn.children}
     if children:
-        known = existing(connection, children)
-        insert_runs(connection, [child for run_id, child in children.items() if run_id not in known])
+        known = existing(changes.connection, children)
+        fresh = [child for run_id, child in children.items() if run_id not in known]
+        insert_runs(changes.connection, [child for child in fresh if not child.limited])
+        changes.slots.arrive(child for child in fresh if child.limited)
 
 
 def _look_into_inboxes(changes: Changes) -> None:
     """A run given up with unread mail is claimable at once; the mail of an ended run will never be read."""
     ended = [run.run_id for run in changes.held.values() if run.changed and run.ended]
-    if ended:
-        changes.connection.execute(_DROP, {"ids": ended})
+    drop_unread(changes.connection, ended)
     released = {turn.append.run_id: turn for turn in changes.turns if turn.append.release and not turn.append.status.ended}
     if released:
         for run_id in changes.connection.scalars(_WAITING, {"ids": sorted(released)}):

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from runtime.errors import Conflict, VersionChanged
+from runtime.store.catalog_protocol import DefinitionRow
 from runtime.store.codec import from_text, to_text
-from runtime.store.protocol import DefinitionRow
 from runtime.store.tables import definitions, workflows
 
 _FIELDS = tuple(DefinitionRow.__dataclass_fields__)

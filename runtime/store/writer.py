@@ -6,6 +6,7 @@ same for one operation as for thirty, so that a millisecond of patience buys thr
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from runtime.errors import Overloaded, StoreUnavailable
@@ -34,6 +35,8 @@ class Writer:
         self._filled = asyncio.Event()
         self._closed = False
         self._crowded = False
+        self.listeners: list[Callable[[Sequence[str]], None]] = []
+        """Told after COMMIT of runs that got a slot or a message because of others. They must neither block nor raise."""
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
@@ -77,8 +80,9 @@ class Writer:
     async def _carry_out(self, batch: list[Operation[Any]]) -> None:
         if ARMED and without("acknowledge"):
             acknowledge_early(batch)
+        news: list[str] = []
         try:
-            await self._database.run_writer(lambda: commit(self._database, batch))
+            news = await self._database.run_writer(lambda: commit(self._database, batch))
         except Exception as error:  # noqa: BLE001 - the writer must outlive anything; the callers get the error
             for operation in batch:
                 operation.outcome = error
@@ -90,6 +94,9 @@ class Writer:
                 operation.future.set_exception(outcome)
             else:
                 operation.future.set_result(outcome)
+        if news:
+            for listener in self.listeners:
+                listener(news)
 
     async def close(self) -> None:
         """Carry out what waits, then stop."""

@@ -30,8 +30,9 @@ from runtime.gateway.hooks import HookRequest
 from runtime.ids import uuid7
 from runtime.scheduling.service import Scheduling
 from runtime.settings import Settings
+from runtime.store.catalog_protocol import ArtifactRow
 from runtime.store.open import open_store
-from runtime.store.protocol import ApprovalRow, ArtifactRow
+from runtime.store.protocol import ApprovalRow
 from tests.api.conftest import Idle
 from tests.api.world import AT, World
 

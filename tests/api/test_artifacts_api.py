@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from runtime.engine.events import Kind
-from runtime.store.protocol import ArtifactRow
+from runtime.store.catalog_protocol import ArtifactRow
 from tests.api.world import AT, World
 
 DATA = bytes(range(256)) * 10

@@ -9,7 +9,7 @@ import pytest
 from runtime.api.callers import Callers
 from runtime.api.keys import ADMIN, READ, WRITE, ensure_local_key, issue, verify
 from runtime.errors import Forbidden, Unauthorized
-from runtime.store.protocol import KeyRow
+from runtime.store.catalog_protocol import KeyRow
 from runtime.tokens import KEY, TICKET, make, parse
 from tests.api.world import World
 

@@ -7,7 +7,7 @@ import pytest
 
 from runtime.engine.events import Kind
 from runtime.ids import uuid7
-from runtime.store.protocol import ArtifactRow
+from runtime.store.catalog_protocol import ArtifactRow
 from tests.api.world import AT, World
 
 SSE = {"accept": "text/event-stream"}

@@ -15,7 +15,7 @@ from runtime.api.problems import RangeInvalid
 from runtime.api.responses import json
 from runtime.api.services import caller, gateway
 from runtime.gateway import views
-from runtime.store.protocol import ArtifactRow
+from runtime.store.catalog_protocol import ArtifactRow
 
 router = APIRouter(tags=["artifacts"])
 

@@ -1,6 +1,6 @@
 """Looking at runs: lists, one run, its steps and their items."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from runtime.api.paging import PageSize, PageToken, decode, decode_number, inval
 from runtime.api.responses import json
 from runtime.api.routes.starts import detail
 from runtime.api.services import caller, gateway, scheduling
-from runtime.engine.states import RunStatus, StepStatus
+from runtime.engine.states import RunStatus, StepStatus, WaitingFor
 from runtime.gateway import views
 from runtime.ids import is_uuid
 from runtime.store.protocol import RunQuery
@@ -33,11 +33,12 @@ async def run(request: Request, run_id: str) -> Response:
 
 
 @router.get("/v1/runs", **documented({200: answers.Runs}, 404))
-async def runs(
+async def runs(  # noqa: PLR0913, PLR0917 - each is a query parameter
     request: Request,
     workflow: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = None,
     status: Annotated[list[RunStatus], Query()] = [],  # noqa: B006 - FastAPI copies it
     label: Annotated[list[str], Query(max_length=10, description="`key=value`; all must match.")] = [],  # noqa: B006 - FastAPI copies it
+    waiting_for: Annotated[WaitingFor | Literal["slot"] | None, Query(description="`slot`: queued until another run ends.")] = None,
     parent: Annotated[str | None, Query(description="Id of the run whose step started them.")] = None,
     schedule: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the schedule that started them.")] = None,
     created_after: Moment = None,
@@ -51,6 +52,7 @@ async def runs(
         tenant,
         workflow=workflow,
         status=tuple(dict.fromkeys(each.value for each in status)),
+        waiting_for=waiting_for,
         parent_run=_id("parent", parent),
         schedule_id=None if schedule is None else (await scheduling(request).schedule(tenant, schedule)).schedule_id,
         labels=labels(label),

@@ -87,4 +87,5 @@ async def _accepted(request: Request, service: Gateway, started: Started, **head
 async def detail(service: Gateway, row: RunRow, started: Started | None = None) -> dict[str, Any]:
     """A run with its inputs and output; those of a run just started are at hand and need no read."""
     inputs = started.inputs if started is not None and started.created else ((await service.created(row)).body or {})["inputs"]
-    return views.run_detail(row, inputs=await service.shown(inputs), output=await service.shown(row.result))
+    position = await service.position(row)
+    return views.run_detail(row, inputs=await service.shown(inputs), output=await service.shown(row.result), position=position)

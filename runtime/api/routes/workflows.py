@@ -18,7 +18,7 @@ from runtime.api.shield import finish
 from runtime.definition.validation import Loaded
 from runtime.errors import DefinitionInvalid, Problem
 from runtime.gateway import views
-from runtime.store.protocol import DefinitionRow
+from runtime.store.catalog_protocol import DefinitionRow
 
 router = APIRouter(tags=["workflows"])
 

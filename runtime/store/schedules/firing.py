@@ -9,16 +9,19 @@ from dataclasses import replace
 from sqlalchemy import Connection, bindparam, select, update
 
 from runtime.schedules.overlap import Decision, Overlap, Reason, TickOutcome, decide
+from runtime.store.inserts import insert_runs
+from runtime.store.newcomers import refusal
 from runtime.store.operations import Deliver, PreparedRun
 from runtime.store.protocol import Message, MessageKind, SendOutcome
 from runtime.store.schedules.protocol import Fired, Firing, Gap, ScheduleRow, Step, TickRow
 from runtime.store.schedules.reads import open_runs_of, waiting_of
 from runtime.store.schedules.records import record, record_gap, record_of, settle
 from runtime.store.schedules.rows import IS_BUFFERED, SCHEDULE_COLUMNS, TICK_COLUMNS, schedule_from, schedule_values, tick_from
-from runtime.store.submits import insert_runs
+from runtime.store.slots import Slots
 from runtime.store.tables import runs, schedule_ticks, schedules
 from runtime.store.turns import change_runs
 
+_NO_SLOT = {"code": refusal().code, "message": str(refusal())}
 # Whoever finds the row locked leaves it alone: the other one is doing the same.
 _LOCK = select(*SCHEDULE_COLUMNS).where(schedules.c.schedule_id == bindparam("schedule")).with_for_update(skip_locked=True)
 _WRITE = update(schedules).where(schedules.c.schedule_id == bindparam("b_id"))
@@ -72,8 +75,10 @@ def release(connection: Connection, tick: TickRow, run: PreparedRun | None, erro
         return None
     run_id = connection.scalar(_RUN_OF, {"schedule": tick.schedule_id, "at": tick.tick})
     if run_id is None:
-        insert_runs(connection, [run])
-        run_id = run.new.row.run_id
+        let_in, news = _insert(connection, run)
+        if not let_in:
+            return Fired(settle(connection, tick, now, TickOutcome.FAILED, reason=Reason.REFUSED, error=_NO_SLOT))
+        return Fired(settle(connection, tick, now, TickOutcome.STARTED, run_id=run.new.row.run_id), news)
     return Fired(settle(connection, tick, now, TickOutcome.STARTED, run_id=run_id), (run_id,))
 
 
@@ -106,18 +111,34 @@ def _decided(connection: Connection, firing: Firing, run: PreparedRun | None) ->
         decision = decision if still else Decision(TickOutcome.STARTED)
     run_id = None
     if decision.outcome is TickOutcome.STARTED:
-        insert_runs(connection, [run])
+        let_in, news = _insert(connection, run)
+        nudge += news
+        if not let_in:
+            failed = record(connection, step.schedule_id, step.tick, firing.due_at, step.now, TickOutcome.FAILED, reason=Reason.REFUSED, error=_NO_SLOT)
+            return Fired(failed, tuple(nudge))
         run_id = run.new.row.run_id
-        nudge.append(run_id)
     row = record(connection, step.schedule_id, step.tick, firing.due_at, step.now, decision.outcome, reason=decision.reason, run_id=run_id)
     return Fired(row, tuple(nudge))
+
+
+def _insert(connection: Connection, run: PreparedRun) -> tuple[bool, tuple[str, ...]]:
+    """Insert the run, with a slot or in line for one; whether its limits of concurrency let it in, and who has to hear of it."""
+    if not run.limited:
+        insert_runs(connection, [run])
+        return True, (run.new.row.run_id,)
+    slots = Slots()
+    slots.arrive([run])
+    slots.settle(connection)
+    return not slots.refused, (run.new.row.run_id, *slots.news)
 
 
 def _cancel(connection: Connection, firing: Firing, running: list[str]) -> list[str]:
     """Ask runs to end, as a user would; those that will still need a moment."""
     body = {"reason": "a newer tick of its schedule has come", "by": firing.by}
     letters = [Deliver(Message(run_id, "cancel", MessageKind.CANCEL, body, firing.step.now)) for run_id in running]
-    change_runs(connection, [], letters)
+    slots = Slots()
+    change_runs(connection, [], letters, slots)
+    slots.settle(connection)
     return [letter.mail.message.run_id for letter in letters if letter.outcome in (SendOutcome.ACCEPTED, SendOutcome.DUPLICATE)]
 
 

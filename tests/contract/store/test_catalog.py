@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from runtime.errors import Conflict, VersionChanged
+from runtime.store.catalog_protocol import ArtifactRow, DefinitionRow, KeyRow
 from runtime.store.open import Store
-from runtime.store.protocol import ArtifactRow, DefinitionRow, KeyRow
 from tests.contract.store.desk import TENANT, Desk, tick
 
 

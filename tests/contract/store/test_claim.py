@@ -5,7 +5,7 @@ import asyncio
 from runtime.engine.events import Kind
 from runtime.engine.states import RunStatus
 from runtime.store.open import Store
-from tests.contract.store.desk import Desk, new_run
+from tests.contract.store.desk import Desk, new_run, tick
 
 
 async def test_a_claim_raises_the_epoch_and_is_an_event(desk: Desk):
@@ -33,6 +33,35 @@ async def test_the_most_urgent_and_then_the_longest_due_come_first(desk: Desk):
     urgent = await desk.submit(priority=5, wake_at=300)
     assert [claim.row.run_id for claim in await desk.claim(limit=2)] == [urgent, early]
     assert [claim.row.run_id for claim in await desk.claim(limit=2)] == [late]
+
+
+async def test_who_is_nearly_full_goes_round_the_workflows(desk: Desk):
+    await desk.owner()
+    await desk.journal.submit([new_run(workflow="burst") for _ in range(300)])
+    lone = await desk.submit(workflow="lone")
+    assert lone not in [claim.row.run_id for claim in await desk.claim(limit=20)], "the longest due come first"
+    claims = await desk.journal.claim("host-1", 2, fair=True, now=tick())
+    assert {claim.row.workflow for claim in claims} == {"burst", "lone"}
+    assert lone in [claim.row.run_id for claim in claims]
+
+
+async def test_a_place_at_a_time_comes_to_every_workflow(desk: Desk):
+    await desk.owner()
+    burst = [new_run(workflow="burst") for _ in range(80)]
+    await desk.journal.submit(burst)
+    await desk.submit(workflow="lone")
+    order = [claim.row for _ in range(81) for claim in await desk.journal.claim("host-1", 1, fair=True, now=tick())]
+    assert [row.workflow for row in order].index("lone") < 80, "by lot: once in 2 to the 80th this fails"
+    assert [row.run_id for row in order if row.workflow == "burst"] == [run.row.run_id for run in burst]
+
+
+async def test_priority_goes_before_fairness(desk: Desk):
+    await desk.owner()
+    lone = await desk.submit(workflow="lone")
+    urgent = [await desk.submit(workflow="burst", priority=1) for _ in range(3)]
+    claims = await desk.journal.claim("host-1", 3, fair=True, now=tick())
+    assert {claim.row.run_id for claim in claims} == set(urgent)
+    assert [claim.row.run_id for claim in await desk.journal.claim("host-1", 3, fair=True, now=tick())] == [lone]
 
 
 async def test_sleepers_of_a_high_priority_do_not_hide_what_is_due(desk: Desk):

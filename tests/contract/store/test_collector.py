@@ -15,8 +15,9 @@ from runtime.references import reference
 from runtime.retention.collector import Collected, Collector
 from runtime.retention.pruner import Pruner
 from runtime.retention.rules import by_hand
+from runtime.store.catalog_protocol import ArtifactRow
 from runtime.store.open import Store
-from runtime.store.protocol import AppendOutcome, ArtifactRow, NewRun
+from runtime.store.protocol import AppendOutcome, NewRun
 from tests.contract.store.desk import Desk, Hand, new_run, tick
 
 HOUR = 3_600_000

@@ -12,10 +12,11 @@ from runtime.retention.pruner import Pruner
 from runtime.retention.rules import DAY_MS, by_age, by_hand, by_size
 from runtime.settings import Retention
 from runtime.store.candidates import Rule
+from runtime.store.catalog_protocol import ArtifactRow
 from runtime.store.fsck import fsck
 from runtime.store.open import Store
 from runtime.store.operations import Work
-from runtime.store.protocol import AppendOutcome, ApprovalRow, ArtifactRow, MessageKind, NewRun, Removal, SendOutcome, Submitted
+from runtime.store.protocol import AppendOutcome, ApprovalRow, MessageKind, NewRun, Removal, SendOutcome, Submitted
 from runtime.store.removal import PORTION, clear_portion
 from runtime.store.tables import metadata
 from tests.contract.store.desk import Desk, Hand, key, message, new_run, tick

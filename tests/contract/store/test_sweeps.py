@@ -10,9 +10,9 @@ from runtime.engine.events import Kind
 from runtime.retention.janitor import KEY_MS, TICKET_MS, WORKFLOW_MS, Janitor
 from runtime.retention.rules import DAY_MS
 from runtime.settings import Retention, Settings
+from runtime.store.catalog_protocol import DefinitionRow, KeyRow
 from runtime.store.fsck import fsck
 from runtime.store.open import Store
-from runtime.store.protocol import DefinitionRow, KeyRow
 from runtime.store.tables import idem
 from tests.contract.store.desk import TENANT, Desk, key, new_run, tick
 

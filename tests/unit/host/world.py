@@ -18,8 +18,9 @@ from runtime.local import new_owner
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.steps.protocol import Executor, StepCall, StepResult
+from runtime.store.catalog_protocol import DefinitionRow
 from runtime.store.open import Store, open_store
-from runtime.store.protocol import DefinitionRow, Message, MessageKind, NewRun, RunRow
+from runtime.store.protocol import Message, MessageKind, NewRun, RunRow
 
 Work = Callable[[StepCall, Any], Awaitable[Any]]
 

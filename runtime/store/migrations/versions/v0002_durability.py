@@ -26,7 +26,14 @@ def _suspicion() -> None:
 
 
 def _concurrency() -> None:
-    """Slots: columns of live runs."""
+    """Slots: columns of live runs, and who holds one or waits for one."""
+    for name, kind in {"group": sa.Text, "key": sa.Text, "limit": sa.Integer, "per_key": sa.Integer, "on_limit": sa.Text, "held": sa.Boolean}.items():
+        op.add_column("runs", sa.Column(f"slot_{name}", kind(), nullable=True))
+    holding = sa.text("slot_held AND ended_at IS NULL")
+    op.create_index("ix_runs_holding", "runs", ["slot_group", "slot_key"], sqlite_where=holding, postgresql_where=holding)
+    lined_up = sa.text("NOT slot_held AND ended_at IS NULL")
+    columns = ["slot_group", "slot_key", "priority", "created_at", "run_id"]
+    op.create_index("ix_runs_lined_up", "runs", columns, sqlite_where=lined_up, postgresql_where=lined_up)
 
 
 def _schedules() -> None:
