@@ -58,7 +58,7 @@ class Program:
             "defaults": {"model": "openai:witness"},
             "steps": {name: node.step(witness) for name, node in self.nodes.items()},
             **({"finally": {name: node.step(witness) for name, node in self.final.items()}} if self.final else {}),
-            "outputs": {name: f"steps.{name}.output" for name in readable},
+            "outputs": {"n": "inputs.n", **{name: f"steps.{name}.output" for name in readable}},
         }
 
     def all(self) -> list["Program"]:
@@ -73,7 +73,8 @@ class Program:
         failed = self.fails_at if self.fails_at and run.results[self.fails_at].status == FAILED else None
         for name, node in self.final.items():
             run.results[name] = node.come_to(run)
-        output = None if failed else {name: nodes.part_value(run, name) for name, node in self.nodes.items() if node.whole}
+        readable = {name: nodes.part_value(run, name) for name, node in self.nodes.items() if node.whole}
+        output = None if failed else {"n": inputs["n"], **readable}
         error = run.results[failed].error if failed else None
         return Expected(FAILED if failed else SUCCEEDED, output, run.results, run.effects, run.signals, error)
 
