@@ -7,8 +7,8 @@ import time
 from dataclasses import replace
 
 from tests.chaos import results
-from tests.chaos.failpoints import FENCES
 from tests.chaos.faults import Fault, load_faults
+from tests.chaos.fences import TRIALS
 from tests.chaos.trial import Outcome, Plan, carry_out, machine
 
 LEAST = 2
@@ -27,7 +27,9 @@ async def run(options: argparse.Namespace) -> int:
     databases = fault.databases if options.database == "both" else (options.database,)
     seed, bad = _seed(options), 0
     for database in databases:
-        bad += await _shards(fault, database, options.count or math.ceil(fault.bar / len(databases)), options.runs, options.shard_size or fault.shard, seed, options)
+        bad += await _shards(
+            fault, database, options.count or math.ceil(fault.bar / len(databases)), options.runs, options.shard_size or fault.shard, seed, options
+        )
     return 1 if bad else 0
 
 
@@ -78,20 +80,19 @@ async def long(options: argparse.Namespace) -> int:
 
 
 async def fences(options: argparse.Namespace) -> int:
-    """The same harness with each guard out. A trial that finds nothing is the failure here."""
-    from tests.chaos.fences import TRIALS
-
-    faults, seed, silent = load_faults(), _seed(options), []
-    for fence in FENCES:
-        if options.only and fence not in options.only:
+    """The same harness with guards out. Where nothing else holds, a trial that finds nothing is the failure."""
+    faults, seed, wrong = load_faults(), _seed(options), []
+    for trial in TRIALS:
+        if options.only and trial.fences not in options.only:
             continue
-        name, count = TRIALS[fence]
-        fault = replace(faults[name])
-        outcome = await _one(Plan(fault, options.database, seed, count, fence=fence, home=options.home, keep=options.keep), options)
+        fault = replace(faults[trial.fault], **trial.changes)
+        outcome = await _one(Plan(fault, options.database, seed, trial.count, fence=trial.fences, home=options.home, keep=options.keep), options)
         found = [text for text in outcome.violations if not text.startswith("harness")]
-        print(f"{fence}: {f'noticed, by {len(found)} findings' if found else 'NOT NOTICED'}")
-        silent += [] if found else [fence]
-    return 1 if silent else 0
+        verdict = f"noticed, by {len(found)} findings" if found else "nothing was found"
+        print(f"without {trial.fences}: {verdict}; {trial.why}", flush=True)
+        wrong += [] if bool(found) == trial.noticed else [trial.fences]
+    print(f"not as it should be: {', '.join(wrong)}" if wrong else "all as it should be")
+    return 1 if wrong else 0
 
 
 async def _one(plan: Plan, options: argparse.Namespace) -> Outcome:

@@ -34,7 +34,9 @@ def c1_runs_exist(evidence: Evidence) -> list[str]:
 
 def c2_results(evidence: Evidence) -> list[str]:
     """Output and step results are those that were computed beforehand; an accepted cancel ends canceled, a refused one named the end."""
-    return [f"C2 run {run_id} ({started.program.name}): {text}" for run_id, started in evidence.started.items() for text in _compared(evidence, run_id, started)]
+    return [
+        f"C2 run {run_id} ({started.program.name}): {text}" for run_id, started in evidence.started.items() for text in _compared(evidence, run_id, started)
+    ]
 
 
 def _compared(evidence: Evidence, run_id: str, started: Started) -> Iterator[str]:
@@ -146,7 +148,8 @@ def c4_streams(evidence: Evidence) -> list[str]:
         if shown != journal:
             first = next((n for n, (one, other) in enumerate(zip(shown, journal, strict=False), 1) if one != other), min(len(shown), len(journal)) + 1)
             numbers = [event["seq"] for event in shown]
-            found.append(f"C4 run {run_id}: a client saw {len(shown)} of {len(journal)} events over {seen.connections} connections; they differ at {first}; it saw {numbers[-5:]}")
+            counts = f"{len(shown)} of {len(journal)} events over {seen.connections} connections"
+            found.append(f"C4 run {run_id}: a client saw {counts}; they differ at {first}; the last it saw are {numbers[-5:]}")
     return found
 
 
@@ -290,7 +293,19 @@ def fsck_clean(evidence: Evidence) -> list[str]:
     return [f"fsck {text}" for text in evidence.fsck]
 
 
-ALL: tuple[Check, ...] = (c1_runs_exist, c2_results, c3_journals, c4_streams, c5_effects, c6_webhooks, c7_progress, c8_successes, c9_leftovers, c10_resources, fsck_clean)
+ALL: tuple[Check, ...] = (
+    c1_runs_exist,
+    c2_results,
+    c3_journals,
+    c4_streams,
+    c5_effects,
+    c6_webhooks,
+    c7_progress,
+    c8_successes,
+    c9_leftovers,
+    c10_resources,
+    fsck_clean,
+)
 
 
 def judge(evidence: Evidence, further: tuple[Check, ...] = ()) -> list[str]:

@@ -43,6 +43,7 @@ class Driver:
     rng: random.Random
     programs: list[Program]
     cancels: float = 0.0
+    cancel_within: float = 1.5
     following: float = 1.0
     most_items: int = 6
     runs: dict[str, Started] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class Driver:
         """Publish the programs and begin to look after runs."""
         self._acks = FsyncLog(self.folder / "acks.jsonl")
         published: set[str] = set()
-        for program in [each for program in self.programs for each in program.all()]:
+        for program in [each for one in self.programs for each in one.all()]:
             if program.name not in published:
                 published.add(program.name)
                 answer = await self.client.ask("PUT", f"/v1/workflows/{program.name}", body=program.definition(self.witness))
@@ -120,7 +121,9 @@ class Driver:
         self._number += 1
         key = f"run-{self._number}-{given['token']}"
         expected = program.expect(given, self.witness)
-        wishes = [self.client.ask("POST", f"/v1/workflows/{program.name}/runs", body={"inputs": given}, headers={"Idempotency-Key": key}) for _ in range(parallel)]
+        wishes = [
+            self.client.ask("POST", f"/v1/workflows/{program.name}/runs", body={"inputs": given}, headers={"Idempotency-Key": key}) for _ in range(parallel)
+        ]
         answers = await asyncio.gather(*wishes)
         for answer in answers:
             if answer.status not in (200, 202):
@@ -168,7 +171,7 @@ class Driver:
         finally:
             self._starting -= 1
         if self.rng.random() < self.cancels:
-            await asyncio.sleep(self.rng.uniform(0, 1.5))
+            await asyncio.sleep(self.rng.uniform(0, self.cancel_within))
             with suppress(GaveUpError):
                 await self.cancel(started.run_id)
 

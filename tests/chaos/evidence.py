@@ -89,6 +89,8 @@ async def journal_text(client: Client, run_id: str) -> str:
     """The journal of a run that is stuck, for a person."""
     try:
         events = await client.pages(f"/v1/runs/{run_id}/events", "events")
-        return "\n".join(f"  {e['seq']:>4} e{e['epoch']} {e['at'][11:23]} {e['event']} {e['step'] or ''} {e['attempt'] or ''} {str(e['body'])[:160]}" for e in events)
+        return "\n".join(
+            f"  {e['seq']:>4} e{e['epoch']} {e['at'][11:23]} {e['event']} {e['step'] or ''} {e['attempt'] or ''} {str(e['body'])[:160]}" for e in events
+        )
     except (GaveUpError, LookupError) as failure:
         return f"  {failure}"

@@ -23,7 +23,8 @@ OWNER_POINTS = (
 """Those a WorkflowActor reaches in the course of any load."""
 REPLICA_POINTS = ("submit.before_commit", "submit.after_commit")
 STEP_POINTS = ("effect.before", "effect.after")
-FENCES = ("fence.epoch", "fence.head", "fence.terminal", "fence.cancel", "fence.intent")
+FENCES = ("epoch", "head", "terminal", "cancel", "intent", "acknowledge")
+"""Guards that a file `fence.<name>` takes out."""
 
 
 @dataclass
@@ -58,12 +59,15 @@ class FailPoints:
         return read_lines(self.folder / "log.jsonl")
 
     @contextmanager
-    def without(self, fence: str) -> Iterator[None]:
-        """One fence is off as long as this lasts."""
-        if fence not in FENCES:
-            raise ValueError(f"there is no fence {fence}")
-        (self.folder / fence).touch()
+    def without(self, fences: str) -> Iterator[None]:
+        """Fences are off as long as this lasts; `epoch+head` names two."""
+        files = [self.folder / f"fence.{fence}" for fence in fences.split("+")]
+        if unknown := {file.suffix[1:] for file in files} - set(FENCES):
+            raise ValueError(f"there is no fence {', '.join(unknown)}")
+        for file in files:
+            file.touch()
         try:
             yield
         finally:
-            (self.folder / fence).unlink(missing_ok=True)
+            for file in files:
+                file.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.handle import Role, send
+
 if TYPE_CHECKING:
     from tests.chaos.checks import Check
     from tests.chaos.driver import Driver
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from tests.chaos.observer import Observer
     from tests.chaos.postgres import Postgres
 
-MODULES = ("tests.chaos.process_faults",)
+MODULES = ("tests.chaos.process_faults", "tests.chaos.serve_faults", "tests.chaos.node_faults", "tests.chaos.load_faults")
 """Each registers its faults when it is imported. `FURTHER` holds those of other authors, imported only where they exist."""
 FURTHER = ("tests.chaos.database_faults", "tests.chaos.provider_faults", "tests.chaos.store_faults")
 
@@ -37,6 +40,8 @@ class Load:
     """Different workflows."""
     cancels: float = 0.03
     """Share of runs that are canceled at a random moment."""
+    cancel_within: float = 1.5
+    """Seconds after the start in which a cancel comes."""
     follow: float = 1.0
     """Share of runs whose events are streamed to a client; large trials lower it to 0.1."""
     webhooks: bool = True
@@ -82,6 +87,8 @@ class Scene:
     injections: list[Injection] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """Figures for the result, such as seconds until something answered again."""
+    hurts: list[Injection] = field(default_factory=list)
+    """Owners that went down with something larger: for the times of take-over, not for the count."""
     violations: list[str] = field(default_factory=list)
     """Found while injecting, by faults that promise more than the checks look at."""
 
@@ -95,6 +102,10 @@ class Scene:
         self.injections.append(injection)
         return injection
 
+    def hurt(self, owner: str, pid: int, at: float) -> None:
+        """This owner went down with something larger that is recorded already."""
+        self.hurts.append(Injection("owner", at, pid, owner))
+
     async def pause(self, least: float, most: float) -> None:
         """A random time between two injections."""
         await asyncio.sleep(self.rng.uniform(least, most))
@@ -105,17 +116,27 @@ class Scene:
         while self.driver.in_flight < runs and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
 
-    async def kill_owner(self, proc: "Proc", how: str = "kill -9") -> bool:
-        """`kill -9` of a WorkflowActor, noted with who it was. False when it was gone already."""
-        import signal
+    async def living_owners(self, least: int = 2, seconds: float = 30) -> "dict[int, tuple[Proc, str]]":
+        """pid → process and owner id of the WorkflowActors that own runs now; waits until there are `least`, at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            owners = await self.platform.owners()
+            procs = await self.platform.procs(Role.WORKFLOW)
+            found = {proc.pid: (proc, owners[proc.pid]) for proc in procs if proc.pid in owners}
+            if len(found) >= least or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.1)
 
-        from tests.chaos.handle import send
-
-        owners = await self.platform.owners()
+    async def kill_owner(self, how: str = "kill -9") -> bool:
+        """`kill -9` of a WorkflowActor beside which another one lives, noted with who it was. False when there was none."""
+        living = await self.living_owners()
+        if not living:
+            return False
+        proc, owner = living[self.rng.choice(sorted(living))]
         now = time.time()
         if not send(proc, signal.SIGKILL):
             return False
-        self.record(how, pid=proc.pid, owner=owners.get(proc.pid), at=now)
+        self.record(how, pid=proc.pid, owner=owner, at=now, alone=len(living) < 2)
         return True
 
 

@@ -51,12 +51,12 @@ _TITLES = (
     (Role.PROXY, re.compile(r"^ray::(ProxyActor|HAProxyManager|\w*Proxy\w*)")),
     (Role.RAYLET, re.compile(r"/raylet( |$)")),
     (Role.GCS, re.compile(r"/gcs_server( |$)")),
-    (Role.ISOLATED, re.compile(r"^ray::(?!IDLE|IdleWorker)")),
+    (Role.ISOLATED, re.compile(r"^ray::[a-z0-9-]+/[0-9a-f]{8}-[0-9a-f]{4}-7")),
 )
 
 
 def role_of(title: str) -> Role:
-    """By the process's title. What Ray runs for us and has no other name is a step with a process of its own."""
+    """By the process's title. A step with a process of its own is called by its workflow, run and id."""
     return next((role for role, pattern in _TITLES if pattern.search(title)), Role.OTHER)
 
 
@@ -79,6 +79,7 @@ class PlatformHandle:
     cores: int = 2
     urls: Urls | None = None
     started_seconds: list[float] = field(default_factory=list)
+    _actors: dict[tuple[int, float], Role] = field(default_factory=dict)
 
     @property
     def api(self) -> str:
@@ -112,10 +113,17 @@ class PlatformHandle:
                 if process.status() == psutil.STATUS_ZOMBIE:
                     continue
                 title = " ".join(process.cmdline())
-                role = role_of(title)
+                role = self._role(process, title)
                 if not wanted or role in wanted:
                     found.append(Proc(process.pid, role, title, process.create_time()))
         return sorted(found, key=lambda each: (each.created, each.pid))
+
+    def _role(self, process: psutil.Process, title: str) -> Role:
+        """An actor may show the title of what it carries out; once an actor, always an actor."""
+        key, role = (process.pid, process.create_time()), role_of(title)
+        if role in (Role.WORKFLOW, Role.AGENT):
+            self._actors[key] = role
+        return self._actors.get(key, role)
 
     def _ours(self) -> list[psutil.Process]:
         try:

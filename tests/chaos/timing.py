@@ -17,8 +17,11 @@ def seconds_of(at: str) -> float:
 
 
 def take_overs(journals: Iterable[list[dict[str, Any]]], injections: list[Injection]) -> list[float]:
-    """Seconds from each injection into an owner to the next claim of each run it owned then, with a higher epoch."""
-    by_owner = {injection.owner: injection for injection in injections if injection.owner}
+    """Seconds from each injection into an owner to the next claim of each run it owned then, with a higher epoch.
+
+    Only where another owner lived beside it (`alone` is not set): how long the very last one takes to be started again is Ray's affair.
+    """
+    by_owner = {injection.owner: injection for injection in injections if injection.owner and not injection.detail.get("alone")}
     found = []
     for events in journals:
         owner, since = None, 0.0

@@ -2,14 +2,16 @@
 
 import asyncio
 import importlib.metadata
+import json
 import os
 import random
 import shutil
 import tempfile
 import time
 import traceback
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +75,19 @@ class Outcome:
         """As one JSON object."""
         versions = {name: importlib.metadata.version(name) for name in ("ray", "sqlalchemy", "asyncpg")}
         return {
-            **{"fault": self.plan.fault.name, "database": self.plan.database, "seed": self.plan.seed, "asked": self.plan.count, "done": self.done},
-            **{"fence": self.plan.fence, "runs": self.runs, "seconds": round(self.seconds, 1), "take_over": self.take_over, "notes": self.notes},
-            **{"violations": self.violations, "versions": {"agentic": VERSION, **versions}, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+            "fault": self.plan.fault.name,
+            "database": self.plan.database,
+            "seed": self.plan.seed,
+            "asked": self.plan.count,
+            "done": self.done,
+            "fence": self.plan.fence,
+            "runs": self.runs,
+            "seconds": round(self.seconds, 1),
+            "take_over": self.take_over,
+            "notes": self.notes,
+            "violations": self.violations,
+            "versions": {"agentic": VERSION, **versions},
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
 
@@ -120,7 +132,9 @@ async def _carry_out(plan: Plan, folder: Path, outcome: Outcome) -> None:
 
 def _fill(outcome: Outcome, evidence: Evidence, scene: Scene) -> None:
     outcome.done, outcome.runs = scene.done, len(evidence.started)
-    outcome.take_over = percentiles(take_overs(evidence.journals.values(), scene.injections))
+    outcome.take_over = percentiles(take_overs(evidence.journals.values(), evidence.injections))
+    lines = [json.dumps(asdict(injection)) for injection in scene.injections]
+    (Path(outcome.folder) / "injections.jsonl").write_text("\n".join(lines) + "\n")
     tries = sum(evidence.counts.values())
     arrivals = [entry for entry in evidence.ledger if entry["kind"] in ("effect", "model")]
     outcome.notes = {
@@ -129,7 +143,8 @@ def _fill(outcome: Outcome, evidence: Evidence, scene: Scene) -> None:
         "outcomes": dict(evidence.counts),
         "events": sum(map(len, evidence.journals.values())),
         "effects": len(arrivals),
-        "memory": {role: [[round(x) for x in evidence.before.get(role, ())], [round(x) for x in after]] for role, after in evidence.after.items()},
+        "injected": dict(Counter(injection.what for injection in scene.injections)),
+        "memory": {str(role): [[round(x) for x in evidence.before.get(role, ())], [round(x) for x in after]] for role, after in evidence.after.items()},
         "fail_points": len(scene.platform.fail_points.taken()),
     }
 
@@ -148,9 +163,20 @@ async def _settings(plan: Plan, site: Site) -> dict[str, Any]:
     (home / "db").mkdir(parents=True)
     url = await site.postgres.database("chaos") if site.postgres is not None else f"sqlite:///{home / 'db' / 'workflows.db'}"
     return {
-        **{"home": home, "database_url": url, "api_port": free_port(), "run_mode": "live", "python_modules": ["tests.chaos"]},
-        **{"openai_base_url": f"{site.witness.url}/v1", "openai_api_key": "witness", "outbound_allow": ["127.0.0.1"]},
-        **{"lease_ms": 3000, "drain_ms": 3000, "workflow_actors_min": 2, "workflow_actors_max": 2, "agent_actors_min": 1, "agent_actors_max": 2},
+        "home": home,
+        "database_url": url,
+        "api_port": free_port(),
+        "run_mode": "live",
+        "python_modules": ["tests.chaos"],
+        "openai_base_url": f"{site.witness.url}/v1",
+        "openai_api_key": "witness",
+        "outbound_allow": ["127.0.0.1"],
+        "lease_ms": 3000,
+        "drain_ms": 3000,
+        "workflow_actors_min": 3,
+        "workflow_actors_max": 3,
+        "agent_actors_min": 1,
+        "agent_actors_max": 2,
         **plan.fault.settings,
     }
 
@@ -173,7 +199,7 @@ async def _hurt(plan: Plan, site: Site, platform: PlatformHandle) -> tuple[Evide
     runs = max(load.least_runs, round(plan.count * load.runs_per_injection)) if plan.runs is None else plan.runs
     following = min(load.follow, 0.1) if runs > LARGE else load.follow
     programs = write_programs(site.rng, load.programs, load.profile)
-    driver = Driver(client, site.folder, site.witness.url, site.rng, programs, cancels=load.cancels, following=following)
+    driver = Driver(client, site.folder, site.witness.url, site.rng, programs, cancels=load.cancels, cancel_within=load.cancel_within, following=following)
     try:
         endpoints = await webhooks.subscribe(client, site.witness) if load.webhooks else []
         await driver.open()
@@ -196,7 +222,7 @@ async def _hurt(plan: Plan, site: Site, platform: PlatformHandle) -> tuple[Evide
         await client.close()
     evidence.stuck, evidence.left_over, evidence.endpoints = stuck, left, endpoints
     evidence.before, evidence.after = before, after
-    evidence.injections, evidence.least_share = scene.injections, fault.least_share
+    evidence.injections, evidence.least_share = scene.injections + scene.hurts, fault.least_share
     return evidence, scene
 
 
