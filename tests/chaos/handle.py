@@ -18,11 +18,15 @@ from typing import Any
 import asyncpg
 import psutil
 
-from actors.cluster import processes
+from actors.cluster import PlatformFailed, processes
 from actors.environment import MARK
 from actors.lifecycle import Urls, attached_environment, platform_files, start_platform, stop_platform
 from runtime.settings import Settings
 from tests.chaos.failpoints import VARIABLE, FailPoints
+
+
+STARTS = 3
+"""Tries to start a platform."""
 
 
 class Role(StrEnum):
@@ -79,6 +83,7 @@ class PlatformHandle:
     cores: int = 2
     urls: Urls | None = None
     started_seconds: list[float] = field(default_factory=list)
+    failed_starts: list[str] = field(default_factory=list)
     _actors: dict[tuple[int, float], Role] = field(default_factory=dict)
 
     @property
@@ -93,7 +98,15 @@ class PlatformHandle:
         """Start it, or start it again on what it left behind; seconds until it was ready. Raises PlatformFailed."""
         started = time.monotonic()
         os.environ[VARIABLE] = str(self.fail_points.folder)
-        self.urls = await asyncio.to_thread(start_platform, self.settings, cores=self.cores)
+        for left in reversed(range(STARTS)):
+            try:
+                self.urls = await asyncio.to_thread(start_platform, self.settings, cores=self.cores)
+                break
+            except PlatformFailed as failure:
+                # Ray gives a process seconds to start, which a machine that does much else may not be able to keep.
+                self.failed_starts.append(str(failure)[:200])
+                if not left:
+                    raise
         self.started_seconds.append(time.monotonic() - started)
         return self.started_seconds[-1]
 

@@ -145,6 +145,8 @@ def _fill(outcome: Outcome, evidence: Evidence, scene: Scene) -> None:
         "effects": len(arrivals),
         "injected": dict(Counter(injection.what for injection in scene.injections)),
         "memory": {str(role): [[round(x) for x in evidence.before.get(role, ())], [round(x) for x in after]] for role, after in evidence.after.items()},
+        "started_seconds": [round(each, 1) for each in scene.platform.started_seconds],
+        **({"failed_starts": scene.platform.failed_starts} if scene.platform.failed_starts else {}),
         "fail_points": len(scene.platform.fail_points.taken()),
     }
 
