@@ -24,7 +24,6 @@ from actors.lifecycle import Urls, attached_environment, platform_files, start_p
 from runtime.settings import Settings
 from tests.chaos.failpoints import VARIABLE, FailPoints
 
-
 STARTS = 3
 """Tries to start a platform."""
 
