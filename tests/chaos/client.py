@@ -40,7 +40,7 @@ class Client:
     counts: Counter[str] = field(default_factory=Counter)
     patience: float = PATIENCE
     wrong: list[str] = field(default_factory=list)
-    """Answers of 500 and the like, which no fault excuses, and 4xx nobody expected."""
+    """Answers of 500 and the like that the platform gave itself, which no fault excuses. A proxy whose replica has died says 500, too, and is counted."""
     _session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -74,10 +74,11 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as failure:
             self.counts[type(failure).__name__] += 1
             raise
-        self.counts[str(answer.status)] += 1
-        if answer.status >= 500 and answer.status != 503:
-            self.wrong.append(f"{method} {path}: {answer.status} {text[:200]}")
         kind = answer.headers.get("Content-Type", "")
+        ours = "json" in kind
+        self.counts[str(answer.status) if ours or answer.status < 500 else f"{answer.status} of the proxy"] += 1
+        if answer.status >= 500 and answer.status != 503 and ours:
+            self.wrong.append(f"{method} {path}: {answer.status} {text[:200]}")
         return Answer(answer.status, json.loads(text) if "json" in kind and text else text or None, dict(answer.headers))
 
     async def ask(self, method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None, params: Any = None) -> Answer:
