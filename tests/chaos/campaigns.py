@@ -38,7 +38,7 @@ async def _shards(fault: Fault, database: str, count: int, runs: int | None, siz
     while True:
         injected, had, shards = results.done(options.results, fault.name, database)
         left = count - injected
-        if left <= 0 or failed_in_a_row >= 3:
+        if left <= 0 or failed_in_a_row >= options.tries:
             return bad
         wanted = min(size, left)
         share = None if runs is None else max(1, math.ceil((runs - had) * wanted / left))
