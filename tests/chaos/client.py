@@ -29,6 +29,8 @@ class Answer:
     status: int
     body: Any
     headers: dict[str, str]
+    ours: bool = True
+    """False: a proxy before the platform said it, while nobody was behind it."""
 
 
 @dataclass
@@ -75,11 +77,11 @@ class Client:
             self.counts[type(failure).__name__] += 1
             raise
         kind = answer.headers.get("Content-Type", "")
-        ours = "json" in kind
-        self.counts[str(answer.status) if ours or answer.status < 500 else f"{answer.status} of the proxy"] += 1
+        ours = "json" in kind or answer.status < 400
+        self.counts[str(answer.status) if ours else f"{answer.status} of the proxy"] += 1
         if answer.status >= 500 and answer.status != 503 and ours:
             self.wrong.append(f"{method} {path}: {answer.status} {text[:200]}")
-        return Answer(answer.status, json.loads(text) if "json" in kind and text else text or None, dict(answer.headers))
+        return Answer(answer.status, json.loads(text) if "json" in kind and text else text or None, dict(answer.headers), ours)
 
     async def ask(self, method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None, params: Any = None) -> Answer:
         """Again and again until the platform says yes or no. Only for what may be repeated: reads, and wishes with a key. Raises GaveUpError."""
@@ -89,7 +91,7 @@ class Client:
             wait = min(MOST_WAIT, 0.1 * 2 ** min(number, 6)) * random.uniform(0.5, 1)
             try:
                 answer = await self.once(method, path, body=body, headers=headers, params=params)
-                if answer.status not in AGAIN:
+                if answer.ours and answer.status not in AGAIN:
                     return answer
                 wait = min(MOST_WAIT, float(answer.headers.get("Retry-After", wait)))
                 last = str(answer.status)

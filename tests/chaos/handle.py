@@ -83,6 +83,7 @@ class PlatformHandle:
     urls: Urls | None = None
     started_seconds: list[float] = field(default_factory=list)
     failed_starts: list[str] = field(default_factory=list)
+    _starting: asyncio.Future[Urls] | None = None
     _actors: dict[tuple[int, float], Role] = field(default_factory=dict)
 
     @property
@@ -99,7 +100,8 @@ class PlatformHandle:
         os.environ[VARIABLE] = str(self.fail_points.folder)
         for left in reversed(range(STARTS)):
             try:
-                self.urls = await asyncio.to_thread(start_platform, self.settings, cores=self.cores)
+                self._starting = asyncio.ensure_future(asyncio.to_thread(start_platform, self.settings, cores=self.cores))
+                self.urls = await asyncio.shield(self._starting)
                 break
             except PlatformFailed as failure:
                 # Ray gives a process seconds to start, which a machine that does much else may not be able to keep.
@@ -175,6 +177,15 @@ class PlatformHandle:
             return count
 
         return await asyncio.to_thread(end)
+
+    async def end(self) -> None:
+        """Nothing of it lives afterwards, also when it was about to start: a thread that starts processes cannot be canceled."""
+        await self.kill_everything()
+        while self._starting is not None and not self._starting.done():
+            await asyncio.sleep(0.2)
+            await self.kill_everything()
+        if self._starting is not None and not self._starting.cancelled():
+            self._starting.exception()  # whoever waited for it has it already, or is gone
 
     async def owners(self) -> dict[int, str]:
         """pid → owner id of the WorkflowActors' present incarnations, from the table `owners` (used to aim and to time, never to judge)."""

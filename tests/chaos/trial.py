@@ -190,7 +190,7 @@ async def _running(platform: PlatformHandle) -> Any:
         await platform.start()
         yield platform
     finally:
-        await platform.kill_everything()
+        await platform.end()
 
 
 async def _hurt(plan: Plan, site: Site, platform: PlatformHandle) -> tuple[Evidence, Scene]:
