@@ -122,7 +122,8 @@ class Scene:
         while True:
             owners = await self.platform.owners()
             procs = await self.platform.procs(Role.WORKFLOW)
-            found = {proc.pid: (proc, owners[proc.pid]) for proc in procs if proc.pid in owners}
+            hurt = {injection.owner for injection in (*self.injections, *self.hurts)}  # one that is about to leave owns nothing more
+            found = {proc.pid: (proc, owners[proc.pid]) for proc in procs if proc.pid in owners and owners[proc.pid] not in hurt}
             if len(found) >= least or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(0.1)

@@ -107,7 +107,7 @@ async def kill_everything(scene: Scene) -> None:
     """`kill -9` of every process at once with many runs in flight, then the same platform again: all of them end as they should."""
     times, caught = [], []
     while scene.done < scene.count:
-        await scene.busy(scene.notes.get("wanted_in_flight", 400), 90)
+        await scene.busy(scene.notes.get("wanted_in_flight", min(400, scene.site.things.get("runs", 600) * 0.6)), 90)
         caught.append(scene.driver.in_flight)
         began, now = time.monotonic(), time.time()
         count = await scene.platform.kill_everything()

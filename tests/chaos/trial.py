@@ -199,6 +199,7 @@ async def _hurt(plan: Plan, site: Site, platform: PlatformHandle) -> tuple[Evide
     client = Client(platform.api, platform.key)
     await client.open()
     runs = max(load.least_runs, round(plan.count * load.runs_per_injection)) if plan.runs is None else plan.runs
+    site.things["runs"] = runs
     following = min(load.follow, 0.1) if runs > LARGE else load.follow
     programs = write_programs(site.rng, load.programs, load.profile)
     driver = Driver(client, site.folder, site.witness.url, site.rng, programs, cancels=load.cancels, cancel_within=load.cancel_within, following=following)
