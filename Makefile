@@ -15,10 +15,10 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 TESTS := tests/unit tests/contract tests/api tests/examples tests/deploy
 EXAMPLE := examples/research_brief/workflow.yaml
 
-.PHONY: help up down test check lint types fuzz bench chaos e2e lock docs clean
+.PHONY: help up down test check lint types fuzz bench chaos chaos-long e2e lock docs clean
 
 help: ## Show the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(RUNTIME_STAMP) ## Start the platform, run the main example before your eyes, show the brief and the addresses
 	@$(BIN)/agentic up --detach
@@ -51,8 +51,11 @@ fuzz: $(DEV_STAMP) ## A long run of schemathesis over the HTTP API
 bench: $(DEV_STAMP) ## Measure the workloads W1-W8: budget, measured, verdict
 	@$(BIN)/python -m bench
 
-chaos: $(DEV_STAMP) ## Kill actors while runs go on, print the take-over time, and check that nothing is lost
-	@$(BIN)/python -m pytest tests/ray -q -s -k kill
+chaos: $(DEV_STAMP) ## A quarter of an hour of faults chosen at random, judged from outside: nothing may be lost
+	@$(BIN)/python -m tests.chaos select --minutes 15
+
+chaos-long: $(DEV_STAMP) ## Every fault up to its bar, in shards that go on where they stopped (a night and more)
+	@$(BIN)/python -m tests.chaos long
 
 e2e: $(DEV_STAMP) ## The whole platform from the outside, and in its container (needs root and Docker)
 	@$(BIN)/python -m pytest tests/e2e -q

@@ -107,6 +107,8 @@ def cluster_environment(settings: Settings, files: Files, ports: Ports) -> dict[
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports.fallback_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        # Five seconds, Serve's own patience, are not enough for a process to start while the machine does other things: `up` then failed.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
         "RAY_SERVE_LOG_ENCODING": "JSON" if settings.log_format == "json" else "TEXT",
     }
     ray = {

@@ -11,6 +11,7 @@ from actors.names import forget, handle
 from runtime.errors import StepFailed
 from runtime.steps.protocol import StepCall
 
+RETRY_SECONDS = 0.2
 OWNER_SECONDS = 600.0
 """How long a finished call is kept for the run's next owner. By then the run has failed over many times, or nobody wants it."""
 
@@ -38,9 +39,13 @@ class Recorder:
             async with asyncio.timeout(OWNER_SECONDS):
                 while True:
                     epoch, owner, _ = await self._owner(call.run_id, beyond=refused)
-                    if await self._hand_over(owner, call, epoch, {**body, "index": index}):
+                    taken = await self._hand_over(owner, call, epoch, {**body, "index": index})
+                    if taken:
                         return
-                    refused = epoch
+                    if taken is None:
+                        await asyncio.sleep(RETRY_SECONDS)
+                    else:
+                        refused = epoch
         except TimeoutError:
             raise StepFailed("owner_lost", "nobody owns the run any more, so its model call cannot be journalled") from None
 
@@ -61,10 +66,11 @@ class Recorder:
         return self._owners[run_id]
 
     @staticmethod
-    async def _hand_over(owner: str, call: StepCall, epoch: int, body: dict[str, Any]) -> bool:
+    async def _hand_over(owner: str, call: StepCall, epoch: int, body: dict[str, Any]) -> bool | None:
+        """Whether the owner has journalled it; None when nobody answered: it is dead, or our handle is of an actor that had its name before."""
         try:
             taken: bool = await handle(owner).record.remote(call.run_id, epoch, call.step_key, body)
         except (RayError, ValueError):
             forget(owner)
-            return False
+            return None
         return taken

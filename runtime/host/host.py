@@ -171,7 +171,7 @@ class Host:
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         slot.calls.append(Recorded(step_key, body, done))
         self._wake(slot)
-        return await done
+        return await asyncio.shield(done)  # the turn resolves it, also when whoever asked was canceled meanwhile
 
     # --- loops -------------------------------------------------------------------------------------------------------
 

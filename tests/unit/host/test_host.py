@@ -342,6 +342,20 @@ async def test_a_finished_call_inside_a_step_is_journalled_and_given_to_the_next
     assert [len(calls) for calls in seen] == [0, 1]
 
 
+async def test_a_canceled_caller_does_not_break_the_turn_that_records_its_call(world: World) -> None:
+    async def work(call: Any, item: Any) -> Any:
+        body = {"name": "model", "n": 0, "result": "paid"}
+        recording = asyncio.ensure_future(host.record(call.run_id, call.epoch, call.step_key, body))
+        await asyncio.sleep(0)  # it has asked, and the turn that will answer has not been committed
+        recording.cancel()
+        return "ok"
+
+    host = await world.host(Hands(work))
+    run_id = await world.submit(flow(a=python(), b=python(needs=["a"])))
+    host.nudge([run_id])
+    assert (await world.end(run_id)).status == "succeeded"
+
+
 @pytest.mark.parametrize("written", [True, False])
 async def test_an_append_whose_outcome_is_unknown_is_read_again_not_guessed(world: World, written: bool) -> None:
     from runtime.errors import StoreUnavailable
