@@ -37,6 +37,8 @@ class Writer:
         self._crowded = False
         self.listeners: list[Callable[[Sequence[str]], None]] = []
         """Told after COMMIT of runs that got a slot or a message because of others. They must neither block nor raise."""
+        self.failing = False
+        """Whether the last batch could not be written: the database is away, or has no room."""
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
@@ -86,6 +88,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the writer must outlive anything; the callers get the error
             for operation in batch:
                 operation.outcome = error
+        self.failing = all(isinstance(operation.outcome, StoreUnavailable) for operation in batch)
         for operation in batch:
             outcome = operation.outcome
             if operation.future.done():
