@@ -63,7 +63,7 @@ async def test_the_key_of_a_removed_run_starts_a_new_one(client: httpx2.AsyncCli
     assert await start() != first
 
 
-@pytest.mark.parametrize("run_id", ["nonsense", uuid7()])
+@pytest.mark.parametrize("run_id", ["nonsense", "018bcfe5-77af-7fba-83a3-db000e1867a6"])
 async def test_what_is_not_there_cannot_be_removed(client: httpx2.AsyncClient, run_id: str) -> None:
     assert (await client.delete(f"/v1/runs/{run_id}")).status_code == 404
 
