@@ -23,7 +23,9 @@ from runtime.store.schedules.protocol import Fired, Firing, Gap, ScheduleRow, Sc
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0
-"""The longest sleep: how soon a schedule made elsewhere is noticed, and the end of a run that a tick waits for."""
+"""The longest sleep: how soon a schedule made elsewhere is noticed."""
+WAITING_SECONDS = 0.5
+"""The longest sleep while ticks wait for runs to end."""
 AGAIN_SECONDS = 0.2
 """When something was due and somebody else had it."""
 AT_ONCE = 200
@@ -80,7 +82,8 @@ class Scheduler:
             return 0.0
         if work:
             return AGAIN_SECONDS
-        return LOOK_SECONDS if agenda.next_at is None else min(LOOK_SECONDS, max(0, agenda.next_at - self._clock.now()) / 1000)
+        longest = WAITING_SECONDS if agenda.waiting else LOOK_SECONDS
+        return longest if agenda.next_at is None else min(longest, max(0, agenda.next_at - self._clock.now()) / 1000)
 
     async def _bounded(self, work: Awaitable[bool]) -> bool:
         async with self._room:

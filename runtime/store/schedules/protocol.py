@@ -109,11 +109,14 @@ class Fired:
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """What there is to do: `due` schedules, waiting ticks that are `ready` (with their schedules), and when (ms) the next one is due."""
+    """What there is to do: `due` schedules, and waiting ticks that are `ready` (with their schedules)."""
 
     due: list[ScheduleRow] = field(default_factory=list)
     ready: list[tuple[ScheduleRow, TickRow]] = field(default_factory=list)
     next_at: int | None = None
+    """When (ms) the next schedule is due."""
+    waiting: bool = False
+    """Whether any tick waits, ready or not."""
 
 
 @dataclass(frozen=True, slots=True)

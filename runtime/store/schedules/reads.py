@@ -34,6 +34,9 @@ _RUNNING = select(runs.c.run_id).where(runs.c.schedule_id == bindparam("schedule
 _WAITING = select(func.count()).select_from(schedule_ticks).where(schedule_ticks.c.schedule_id == bindparam("schedule"), IS_BUFFERED)
 
 
+_ANY_WAITING = select(exists().where(IS_BUFFERED))
+
+
 def read_schedule(connection: Connection, tenant: str, name: str) -> ScheduleRow | None:
     row = connection.execute(select(*SCHEDULE_COLUMNS).where(schedules.c.tenant == tenant, schedules.c.name == name)).first()
     return None if row is None else schedule_from(row)
@@ -48,11 +51,12 @@ def list_schedules(connection: Connection, tenant: str, after: str | None, limit
 
 
 def read_agenda(connection: Connection, now: int, limit: int) -> Agenda:
-    """Three short queries, each served by an index over what is due or waits; with neither they read nothing."""
+    """A few short queries, each served by an index over what is due or waits; with neither they read nothing."""
     due = [schedule_from(row) for row in connection.execute(_DUE, {"now": now, "limit": limit})]
     width = len(SCHEDULE_COLUMNS)
     ready = [(schedule_from(row[:width]), tick_from(row[width:])) for row in connection.execute(_READY, {"limit": limit})]
-    return Agenda(due, ready, connection.scalar(_NEXT, {"now": now}))
+    waiting = bool(ready) or bool(connection.scalar(_ANY_WAITING))
+    return Agenda(due, ready, connection.scalar(_NEXT, {"now": now}), waiting)
 
 
 def list_ticks(connection: Connection, schedule_id: str, before: int | None, limit: int) -> list[TickRow]:

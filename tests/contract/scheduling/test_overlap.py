@@ -1,6 +1,7 @@
 """A tick comes while a run of its schedule has not ended."""
 
 from runtime.engine.states import RunStatus
+from runtime.scheduling.scheduler import LOOK_SECONDS, WAITING_SECONDS
 from runtime.store.protocol import AppendOutcome, MessageKind
 from tests.contract.scheduling.bureau import MINUTE, NOON, TENANT, Bureau, at
 
@@ -19,8 +20,9 @@ async def test_buffer_one(bureau: Bureau):
     await bureau.pass_time(3 * MINUTE)
     assert await bureau.outcomes() == ["+1 started", "+2 buffered overlap", "+3 skipped buffer_full"]
     (run,) = await bureau.runs()
+    assert await bureau.look() == WAITING_SECONDS
     await bureau.end(run.run_id)
-    assert await bureau.look() > 0
+    assert await bureau.look() == LOOK_SECONDS
     assert await bureau.outcomes() == ["+1 started", "+2 started", "+3 skipped buffer_full"]
     assert [run.schedule_tick for run in await bureau.runs()] == [NOON + MINUTE, NOON + 2 * MINUTE]
 
