@@ -45,7 +45,7 @@ class Janitor:
                 await self.round()
             except AgenticError as failure:
                 log.warning("retention_round_failed", error=str(failure))
-            except Exception:
+            except Exception:  # the border of this loop: nobody would notice for months that nothing goes any more
                 log.exception("retention_round_broken")
 
     async def round(self) -> Tally:
