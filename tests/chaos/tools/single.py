@@ -1,0 +1,45 @@
+"""The whole platform as one single process: API, host and steps, without Ray. A target that a tracer can follow and a kill can end at once.
+
+`python -m tests.chaos.tools.single` takes its settings from the environment, listens on API_PORT, and says `ready`.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from actors.process import set_up_logs
+from runtime.api.app import build_app
+from runtime.api.keys import ensure_local_key
+from runtime.api.services import Services
+from runtime.local import LocalPlatform
+from runtime.settings import Settings
+
+
+class Server(uvicorn.Server):
+    """Says when it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print("ready", flush=True)
+
+
+async def main() -> None:
+    settings = Settings()
+    set_up_logs(settings)
+    async with LocalPlatform(settings) as platform:
+        await ensure_local_key(platform.store.catalog, settings.home)
+
+        @asynccontextmanager
+        async def services() -> AsyncIterator[Services]:
+            yield Services(platform.gateway, platform.store.catalog, settings, platform.store.ping, platform.store.durability)
+
+        app = build_app(services, settings)
+        config = uvicorn.Config(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=2, loop="asyncio")
+        await Server(config).serve()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
