@@ -120,22 +120,20 @@ class PostgresProxy:
     def _note(self, cut: Cut) -> None:
         self.records.append(Record(time.monotonic(), cut))
 
-    async def _accept(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(client, to_client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         host, port, folder = self._target
         try:
             if self.refuse:
-                return
+                raise ConnectionRefusedError
             server, to_server = await (asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{port}") if folder else asyncio.open_connection(host, port))
         except OSError:  # the server is down: so are we
             to_client.transport.abort()
             return
-        finally:
-            if self.refuse:
-                to_client.transport.abort()
         await _Session(self, (client, to_client), (server, to_server)).run()
 
     def choose(self, *, commit: bool) -> Cut | None:
