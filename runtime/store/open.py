@@ -8,7 +8,8 @@ from runtime.store.catalog import SqlCatalog
 from runtime.store.connect import Durability, connect
 from runtime.store.database import Database
 from runtime.store.journal import SqlJournal
-from runtime.store.migrations import prepare
+from runtime.store.migrations import prepare, touch
+from runtime.store.operations import Work
 from runtime.store.reader import Reader
 from runtime.store.writer import Writer
 
@@ -25,8 +26,13 @@ class Store:
     reader: Reader
 
     async def ping(self) -> None:
-        """Ask the database anything. Raises StoreUnavailable."""
+        """Ask the database anything; after a write that failed, write something too. Raises StoreUnavailable.
+
+        A full disk can still be read. Whoever is asked for nothing but reads would never learn that it has room again, hence the write.
+        """
         await self.reader.read(lambda connection: connection.scalar(text("SELECT 1")))
+        if self.writer.failing:
+            await self.writer.write(Work(touch))
 
     async def close(self) -> None:
         """Carry out what waits, then give everything back."""

@@ -34,6 +34,8 @@ class Writer:
         self._filled = asyncio.Event()
         self._closed = False
         self._crowded = False
+        self.failing = False
+        """Whether the last batch could not be written: the database is away, or has no room."""
         self._loop = asyncio.get_running_loop()
         self._task = self._loop.create_task(self._run(), name="store-writer")
 
@@ -82,6 +84,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the writer must outlive anything; the callers get the error
             for operation in batch:
                 operation.outcome = error
+        self.failing = all(isinstance(operation.outcome, StoreUnavailable) for operation in batch)
         for operation in batch:
             outcome = operation.outcome
             if operation.future.done():

@@ -80,7 +80,7 @@ async def stage(
                 way = postgres.url(port=proxy.port) + "?ssl=disable"
         settings = {**(environment or {}), "DATABASE_URL": way or url}
         made = [
-            Single(folder / "home", environment=settings, log=folder / f"server-{place}.log", prefix=prefix if place == 0 else ()) for place in range(servers)
+            Single(folder / "home", environment=settings, prefix=prefix if place == 0 else ()) for place in range(servers)
         ]
         stack.callback(_end, made)
         for server in made:  # one after the other: the first one migrates

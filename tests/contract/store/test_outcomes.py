@@ -12,7 +12,7 @@ from runtime.errors import StoreUnavailable
 from runtime.store.fsck import fsck
 from runtime.store.open import Store, open_store
 from runtime.store.postgres import PostgresDatabase
-from runtime.store.protocol import AppendOutcome, ApprovalRow, MessageKind, SendOutcome, Submitted
+from runtime.store.protocol import AppendOutcome, ApprovalRow, MessageKind, RunQuery, SendOutcome, Submitted
 from tests.contract.store.desk import Desk, Hand, key, message, new_run, tick
 from tests.contract.store.faults import Cut, CuttingProxy, FailingCommit, cutting_proxy
 
@@ -128,6 +128,23 @@ async def test_an_outcome_that_stays_unknown_is_reported_as_such(desk: Desk, fai
         await hand.end()
     failing.plan = []
     assert await hand.end() is AppendOutcome.COMMITTED
+
+
+async def test_a_store_that_cannot_write_is_not_ready_until_it_can(desk: Desk, failing: FailingCommit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(PostgresDatabase, "patience", 0.1)
+    await desk.store.ping()
+    failing.plan = ["before"] * 1000
+    with pytest.raises(StoreUnavailable):
+        await desk.submit()
+    run = await desk.journal.runs(RunQuery("acme"))
+    assert run == [], "it can be read all the while"
+    with pytest.raises(StoreUnavailable):
+        await desk.store.ping()
+    failing.plan = []
+    await desk.store.ping()
+    failed = failing.failed
+    await desk.store.ping()
+    assert failing.failed == failed
 
 
 # --- the wire --------------------------------------------------------------------------------------------------------
