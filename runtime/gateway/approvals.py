@@ -68,11 +68,12 @@ class Approvals(Mailbox):
 
 
 def _check(outcome: SendOutcome, row: ApprovalRow) -> None:
-    if outcome is SendOutcome.ENDED:
+    """Whoever comes second learns who was first, also when the run has meanwhile gone on to its end."""
+    if outcome is SendOutcome.ENDED and row.decided_at is None:
         raise RunEnded("the run has already ended", run_id=row.run_id)
     if outcome is SendOutcome.MISSING:
         raise NotFound(f"there is no approval {row.approval_id}", run_id=row.run_id)
-    if outcome is SendOutcome.DECIDED:
+    if outcome in (SendOutcome.DECIDED, SendOutcome.ENDED):
         who = (row.decision or {}).get("by") or "somebody"
         when = f" at {rfc3339(row.decided_at)}" if row.decided_at else ""
         raise AlreadyDecided(f"already decided by {who}{when}; the first decision stands", run_id=row.run_id)

@@ -79,9 +79,7 @@ async def stage(
                 proxy = stack.enter_context(PostgresProxy("127.0.0.1", postgres.port))
                 way = postgres.url(port=proxy.port) + "?ssl=disable"
         settings = {**(environment or {}), "DATABASE_URL": way or url}
-        made = [
-            Single(folder / "home", environment=settings, prefix=prefix if place == 0 else ()) for place in range(servers)
-        ]
+        made = [Single(folder / "home", environment=settings, prefix=prefix if place == 0 else ()) for place in range(servers)]
         stack.callback(_end, made)
         for server in made:  # one after the other: the first one migrates
             await asyncio.to_thread(server.start)

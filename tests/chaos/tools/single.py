@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from actors.process import set_up_logs
 from runtime.api.app import build_app
 from runtime.api.keys import ensure_local_key
 from runtime.api.services import Services
+from runtime.host import Host
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
 
@@ -24,6 +26,12 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         print("ready", flush=True)
+
+
+async def end_with_host(host: Host) -> None:
+    """A host that others have declared dead ends; in a cluster its process ends with it, and so does this one."""
+    await host.wait_closed()
+    os._exit(1)
 
 
 async def main() -> None:
@@ -38,7 +46,9 @@ async def main() -> None:
 
         app = build_app(services, settings)
         config = uvicorn.Config(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=2, loop="asyncio")
+        watch = asyncio.create_task(end_with_host(platform.host))
         await Server(config).serve()
+        watch.cancel()
 
 
 if __name__ == "__main__":
