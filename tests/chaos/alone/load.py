@@ -26,7 +26,7 @@ SUM: dict[str, Any] = {
             "map": {"over": "[inputs.n, inputs.n + 1, inputs.n + 2]"},
             "needs": ["a"],
         },
-        "rest": {"python": {"function": "tests.chaos.tools.work:rest", "args": {"seconds": 0.05}}, "needs": ["a"]},
+        "rest": {"python": {"function": "tests.chaos.tools.work:rest", "args": {"seconds": 0.3}}, "needs": ["a"]},
         "nap": {"wait": {"for": "200ms"}, "needs": ["rest"]},
         "total": {"set": {"a": "${{ steps.a.output }}", "each": "${{ steps.each.output }}"}, "needs": ["nap"]},
     },
@@ -46,6 +46,8 @@ class Told:
     statuses: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     slowest: float = 0.0
+    takeovers: int = 0
+    """Claims of finished runs beyond the first of each."""
     acknowledged: dict[str, int] = field(default_factory=dict)
     """run id → the n it was started with"""
 
@@ -160,7 +162,9 @@ async def judge(client: Client, *, seconds: float = PATIENCE) -> None:
                 return
             if (run["status"], run.get("output")) != ("succeeded", expected(n)):
                 client.told.violations.append(f"run {run_id} of {n} {run['status']} with {run.get('output')}, {run.get('error')}")
-            client.told.violations += _broken(run_id, await client.events(run_id))
+            events = await client.events(run_id)
+            client.told.takeovers += sum(event["event"] == "run.claimed" for event in events) - 1
+            client.told.violations += _broken(run_id, events)
 
     await asyncio.gather(*(look(run_id, n) for run_id, n in list(client.told.acknowledged.items())))
 
