@@ -12,6 +12,8 @@ from tests.chaos.tools.locks import held
 from tests.chaos.tools.proxy import IN_COMMIT, Cut
 
 TERMINATE = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'agentic-workflows' AND random() < 0.5"
+LEASE = {"AGENTIC_LEASE_MS": "3000"}
+"""The product's default."""
 HOWS = ("fast", "immediate", "kill")
 
 
@@ -19,6 +21,8 @@ async def _verdict(at: Stage, name: str, wanted: int, done: int) -> Verdict:
     """Wait for all that was acknowledged, and look at everything."""
     await judge(at.client)
     await at.check()
+    if any(server.starts != 1 or not server.alive for server in at.servers):
+        at.told.violations.append("a server did not outlive the faults of its database")
     starts = {server.port: server.starts for server in at.servers}
     notes = {**at.notes, "runs": len(at.told.acknowledged), "statuses": dict(at.told.statuses), "slowest": round(at.told.slowest, 2), "starts": starts}
     return Verdict(name, at.database, wanted, done, at.told.violations, notes)
@@ -27,7 +31,7 @@ async def _verdict(at: Stage, name: str, wanted: int, done: int) -> Verdict:
 @trial("F9", "connections to the database break, also during COMMIT", bar=2000, databases=("postgresql",))
 async def cuts(folder: Path, database: str, count: int) -> Verdict:
     """`count` cuts, at least three in ten of them in a COMMIT; backends are terminated besides."""
-    async with stage(folder, database, servers=2, proxied=True) as at:
+    async with stage(folder, database, servers=2, proxied=True, environment=LEASE) as at:
         proxy, postgres = at.proxy, at.postgres
         assert proxy is not None
         assert postgres is not None
@@ -48,7 +52,7 @@ async def cuts(folder: Path, database: str, count: int) -> Verdict:
 @trial("F10", "the database server is stopped and killed", bar=300, databases=("postgresql",))
 async def restarts(folder: Path, database: str, count: int) -> Verdict:
     """A restart about every five seconds; no process of ours may need one."""
-    async with stage(folder, database, servers=2) as at:
+    async with stage(folder, database, servers=2, environment=LEASE) as at:
         postgres = at.postgres
         assert postgres is not None
         away: list[float] = []
@@ -56,8 +60,6 @@ async def restarts(folder: Path, database: str, count: int) -> Verdict:
             for place in range(count):
                 await asyncio.sleep(random.uniform(2, 6))
                 away.append(await postgres.restart(HOWS[place % len(HOWS)]))
-        if any(server.starts != 1 or not server.alive for server in at.servers):
-            at.told.violations.append("a server had to be started again")
         at.notes = {"longest_away": round(max(away), 2)}
         return await _verdict(at, "F10", count, len(away))
 
@@ -65,7 +67,7 @@ async def restarts(folder: Path, database: str, count: int) -> Verdict:
 @trial("F11", "the database is locked or slow", bar=100)
 async def locks(folder: Path, database: str, count: int) -> Verdict:
     """Locks held by others for up to 15 seconds, and answers that take long; clients are told "later", or wait, and never of a lock."""
-    async with stage(folder, database, servers=2, proxied=True) as at:
+    async with stage(folder, database, servers=2, proxied=True, environment=LEASE) as at:
         waits: list[float] = []
         async with Load(at.client, width=8):
             for place in range(count):
