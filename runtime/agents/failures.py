@@ -16,6 +16,7 @@ _KINDS: tuple[tuple[type[Exception], str, bool], ...] = (
     (ai.ModelContextWindowExceededError, "context_too_long", False),
     (ai.ModelRequestRejectedError, "model_request_refused", False),
     (ai.ModelTimeoutError, "timeout", True),
+    (TimeoutError, "timeout", True),
     (ai.ModelUnavailableError, "provider_unavailable", True),
     (ai.ModelServerError, "provider_unavailable", True),
     (ai.ModelConnectionError, "provider_unavailable", True),
@@ -29,11 +30,18 @@ MAX_DETAIL = 500
 
 def classify(error: Exception, choice: Choice) -> StepFailed:
     """An error of a model request or of the loop as StepFailed, with the provider's wish to be asked later, and without its secrets."""
-    if isinstance(error, StepFailed):
-        return error
+    if (already := _classified(error)) is not None:
+        return already
     code, retryable = _kind(error)
     message = _without(choice.secrets, _sentence(error, code, choice.provider))
     return StepFailed(code, message, retryable=retryable, retry_after=getattr(error, "retry_after", None))
+
+
+def _classified(error: BaseException | None) -> StepFailed | None:
+    """A StepFailed that this is, or that SDKs have wrapped: our transport raises it under their feet."""
+    while error is not None and not isinstance(error, StepFailed):
+        error = error.__cause__
+    return error
 
 
 def _kind(error: Exception) -> tuple[str, bool]:
@@ -54,7 +62,7 @@ def _sentence(error: Exception, code: str, provider: str) -> str:
         return f"{provider} does not accept the API key, or the key may not use this model"
     if isinstance(error, ai.ModelHTTPError):
         return f"{provider} answered {error.status_code}: {_said(error.body)}"
-    if isinstance(error, ai.ModelTimeoutError):
+    if isinstance(error, ai.ModelTimeoutError | TimeoutError):
         return f"{provider} did not answer in time"
     if isinstance(error, ai.ModelConnectionError):
         return f"{provider} cannot be reached"

@@ -22,8 +22,9 @@ async def run_agent(agent: dict[str, Any], *, mode: str, default_model: str | No
     `agent` is the rendered mapping (`runtime.definition.model.Agent` as JSON; only `prompt` must be there); `mode` is `live` or `simulated`;
     `default_model` is the workflow's. Raises StepFailed. Never retryable: `model_missing`, `model_unknown`, `provider_not_configured`,
     `provider_unauthorized`, `model_not_found`, `model_request_refused`, `context_too_long`, `content_filtered`, `quota_exceeded`,
-    `agent_limit`, `agent_invalid`, `tool_not_found`, `tool_invalid`, `function_not_allowed`, `function_not_found`, `simulation_impossible`.
-    Retryable, with `retry_after` as the provider asked: `rate_limited`, `provider_unavailable`, `timeout`, `model_output_invalid`.
+    `agent_limit`, `agent_invalid`, `tool_not_found`, `tool_invalid`, `function_not_allowed`, `function_not_found`, `simulation_impossible`,
+    `response_too_large`.
+    Retryable, with `retry_after` as the provider asked: `rate_limited`, `provider_unavailable`, `timeout`, `model_output_invalid`, `response_invalid`.
     A StepFailed raised by a tool goes through as it is.
     """
     spec = {**_DEFAULTS, **agent, "limits": {**_LIMITS, **(agent.get("limits") or {})}}

@@ -1,5 +1,6 @@
 """A model whose every request goes through the ledger, and is measured."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic_ai.settings import ModelSettings
 from runtime.agents.context import Observe
 from runtime.agents.failures import classify
 from runtime.agents.ledger import Ledger
-from runtime.agents.providers import Choice
+from runtime.agents.providers import REQUEST_SECONDS, Choice
 
 
 class LedgerModel(WrapperModel):
@@ -35,7 +36,9 @@ class LedgerModel(WrapperModel):
         started = time.perf_counter()
         status = "canceled"
         try:
-            response = await self.wrapped.request(messages, settings, parameters)
+            # The client's own timeout is for each read: an answer that drips for ever never meets it.
+            async with asyncio.timeout((settings or {}).get("timeout", REQUEST_SECONDS)):
+                response = await self.wrapped.request(messages, settings, parameters)
             status = "success"
         except Exception as error:
             failed = classify(error, self._choice)

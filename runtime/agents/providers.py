@@ -74,10 +74,12 @@ class Providers:
             import httpx2
             from pydantic_ai.models import create_async_httpx2_client
 
+            from runtime.agents.bounded import BoundedTransport
+
             # A transport of our own: proxies from the environment are not used, redirects are not followed.
             limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
             timeout = httpx2.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS)
-            self._client = create_async_httpx2_client(timeout=timeout, transport=httpx2.AsyncHTTPTransport(limits=limits))
+            self._client = create_async_httpx2_client(timeout=timeout, transport=BoundedTransport(httpx2.AsyncHTTPTransport(limits=limits)))
         return self._client
 
 

@@ -63,6 +63,7 @@ class Raw:
 
     body: bytes
     content_type: str = "application/json"
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,21 @@ class Drop:
     """The connection ends in the middle of the answer."""
 
 
-Answer = Text | Output | ToolCalls | Refuse | Raw | Slow | Drop
+@dataclass(frozen=True)
+class Huge:
+    """A well-formed answer whose text has this many bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Drip:
+    """A well-formed answer that never ends: blanks before its JSON, one every few milliseconds, until the client goes away."""
+
+    pause: float = 0.01
+
+
+Answer = Huge | Drip | Text | Output | ToolCalls | Refuse | Raw | Slow | Drop
 
 
 @dataclass
@@ -111,6 +126,7 @@ class OpenAIServer:
     """Seconds every answer takes besides."""
     requests: list[Received] = field(default_factory=list)
     default: Callable[[Received], Answer] = field(default=lambda request: Output({}) if OUTPUT_TOOL in request.tools else Text("an answer"))
+    closing: bool = False
     in_flight: int = 0
     most_in_flight: int = 0
     _script: deque[Answer] = field(default_factory=deque)
@@ -162,8 +178,15 @@ class OpenAIServer:
                 headers = [] if retry_after is None else [(b"retry-after", str(retry_after).encode())]
                 body = {"error": {"message": message, "type": "error", "code": code}}
                 await _send(send, status, json.dumps(body).encode(), headers=headers)
-            case Raw(body, content_type):
-                await _send(send, 200, body, content_type.encode())
+            case Raw(body, content_type, encoding):
+                await _send(send, 200, body, content_type.encode(), [] if encoding is None else [(b"content-encoding", encoding.encode())])
+            case Huge(size):
+                await _huge(send, json.dumps(_completion(_message(Text("@"), number), number, request)).encode(), size)
+            case Drip(pause):
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+                while not self.closing:
+                    await send({"type": "http.response.body", "body": b" ", "more_body": True})
+                    await asyncio.sleep(pause)
             case Drop():
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
                 await send({"type": "http.response.body", "body": b'{"id": ', "more_body": False})
@@ -201,6 +224,16 @@ def _completion(message: dict[str, Any], number: int, request: Received) -> dict
     }
 
 
+async def _huge(send: Any, answer: bytes, size: int) -> None:
+    """Piece by piece, so that the server itself needs no memory for it."""
+    before, _, after = answer.partition(b"@")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    piece = b"x" * 65536
+    for part in (before, *[piece] * (size // len(piece)), after):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def _body(receive: Any) -> bytes:
     body = b""
     while True:
@@ -231,6 +264,6 @@ async def openai_server(*, latency: float = 0.0) -> AsyncIterator[OpenAIServer]:
     try:
         yield server
     finally:
-        running.should_exit = True
+        running.should_exit = server.closing = True
         await task
         listener.close()

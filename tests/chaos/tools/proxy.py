@@ -196,6 +196,7 @@ class _Session:
         else:
             self._losing = self._losing or cut is Cut.COMMIT_LOST
             self._to_server.write(message)
+            await self._to_server.drain()
         if cut is not None and cut is not Cut.COMMIT_LOST:
             self._proxy._note(cut)
             await self._to_server.drain()
@@ -214,3 +215,4 @@ class _Session:
                 if not self._losing:
                     buffer.clear()
                     self._to_client.write(data)
+                    await self._to_client.drain()

@@ -1,16 +1,20 @@
 """Whatever a provider does wrong becomes an error the engine can act on."""
 
 import asyncio
+import gzip
+import json
 import socket
+import tracemalloc
 
 import pytest
 
+from runtime.agents.bounded import MAX_ANSWER_BYTES
 from runtime.agents.context import AgentContext
 from runtime.agents.loop import run_agent
 from runtime.agents.providers import Providers
 from runtime.errors import StepFailed
 from runtime.settings import Settings
-from tests.support.openai_server import Drop, Raw, Refuse, Slow, Text
+from tests.support.openai_server import Drip, Drop, Huge, Raw, Refuse, Slow, Text
 
 STATUSES = [
     (Refuse(429, "slow down", retry_after=7), "rate_limited", True, 7),
@@ -114,3 +118,64 @@ async def test_without_a_key_nothing_is_sent(monkeypatch):
         providers.choose("openai:gpt-5-mini")
     await providers.aclose()
     assert caught.value.error_code == "provider_not_configured"
+
+
+async def test_a_huge_answer_is_not_read_to_its_end(server, live):
+    server.say(Text("to import what is needed"), Huge(50 * 2**20))
+    await live()
+    tracemalloc.start()
+    try:
+        with pytest.raises(StepFailed) as caught:
+            await live()
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (caught.value.error_code, caught.value.retryable) == ("response_too_large", False)
+    assert most < MAX_ANSWER_BYTES + 16 * 2**20
+
+
+async def test_a_large_answer_within_the_limit(server, live):
+    server.say(Huge(2**20))
+    assert len((await live()).output) == 2**20
+
+
+async def test_an_answer_that_drips_for_ever(server, live):
+    """Every read is quick, the answer as a whole never comes."""
+    server.say(Drip())
+    async with asyncio.timeout(10):
+        with pytest.raises(StepFailed) as caught:
+            await live(timeout=0.5)
+    assert (caught.value.error_code, caught.value.retryable) == ("timeout", True)
+
+
+async def test_without_a_timeout_there_is_one_all_the_same(server, live, monkeypatch):
+    monkeypatch.setattr("runtime.agents.live.REQUEST_SECONDS", 0.5)
+    server.say(Drip())
+    async with asyncio.timeout(10):
+        with pytest.raises(StepFailed) as caught:
+            await live(timeout=None)
+    assert caught.value.error_code == "timeout"
+
+
+MALFORMED_COMPLETIONS = [
+    {"id": "1", "choices": []},
+    {"id": "1", "choices": [{"index": 0, "message": None, "finish_reason": "stop"}]},
+    {"id": "1", "choices": [{"index": 0, "message": {"role": "assistant", "content": 5}, "finish_reason": "stop"}]},
+    {"error": "something"},
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED_COMPLETIONS, ids=json.dumps)
+async def test_answers_of_another_shape(server, live, body):
+    server.say(Raw(json.dumps(body).encode()))
+    with pytest.raises(StepFailed) as caught:
+        await live()
+    assert (caught.value.error_code, caught.value.retryable) == ("model_output_invalid", True)
+
+
+async def test_a_bomb_is_not_unpacked(server, live):
+    server.say(Raw(gzip.compress(bytes(50 * 2**20)), "application/json", encoding="gzip"))
+    with pytest.raises(StepFailed) as caught:
+        await live()
+    assert caught.value.error_code == "response_invalid"
+    assert server.requests[0].headers["accept-encoding"] == "identity"
