@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+import tests.chaos.tools.provider_scripts  # noqa: F401 - registers its scripts
 from tests.chaos.log import FsyncLog
 from tests.chaos.provider import Provider
 from tests.chaos.values import effect_value

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.chaos.alone.trials import TRIALS
 
-for _module in ("databases", "disks", "clients", "owners"):
+for _module in ("databases", "disks", "clients", "owners", "providers"):
     import_module(f"tests.chaos.alone.{_module}")
 
 
