@@ -16,7 +16,6 @@ from tests.chaos.handle import Role, send
 if TYPE_CHECKING:
     from tests.chaos.checks import Check
     from tests.chaos.driver import Driver
-
     from tests.chaos.handle import PlatformHandle, Proc
     from tests.chaos.observer import Observer
     from tests.chaos.postgres import Postgres
