@@ -5,6 +5,8 @@ when a write that holds its run's id came in after its request, and the same thr
 """
 
 import re
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -116,25 +118,32 @@ def exchanges(recorded: Iterable[Call]) -> Iterator[Exchange]:
 def judge(lines: Iterable[str], wal: str) -> Verdict:
     """Every acknowledgement of a recording. `wal`: how the path of the write-ahead log ends, such as `workflows.db-wal`."""
     recorded = calls(lines)
-    writes = [call for call in recorded if call.name in WRITES and call.target.endswith(wal)]
-    syncs = [call for call in recorded if call.name in SYNCS and call.target.endswith(wal)]
-    verdict = Verdict(syncs=len(syncs))
+    writes: defaultdict[str, list[Call]] = defaultdict(list)
+    syncs: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in recorded:
+        if call.name in WRITES and call.target.endswith(wal):
+            for found in set(_RUN.findall(call.text)):
+                writes[found].append(call)
+        elif call.name in SYNCS and call.target.endswith(wal):
+            syncs[call.thread].append(call)
+    verdict = Verdict(syncs=sum(map(len, syncs.values())))
     for exchange in exchanges(recorded):
         run_id = exchange.run_id
         if not exchange.acknowledges or run_id is None:
             continue
         verdict.acknowledgements += 1
-        written = [call for call in writes if run_id in call.text and exchange.asked < call.entered < exchange.answered]
+        written = [call for call in writes[run_id] if exchange.asked < call.entered < exchange.answered]
         if not written:
             verdict.violations.append(f"{exchange.request}: {exchange.status} for run {run_id}, of which nothing had been written")
-        elif not any(_synced(call, syncs, exchange.answered) for call in written):
+        elif not any(_synced(call, syncs[call.thread], exchange.answered) for call in written):
             verdict.violations.append(f"{exchange.request}: {exchange.status} for run {run_id} before its commit was synced")
     return verdict
 
 
 def _synced(write: Call, syncs: list[Call], before: int) -> bool:
-    """Whether the commit that this write belongs to was on disk by then."""
-    for sync in syncs:
-        if sync.thread == write.thread and sync.entered > write.entered:
-            return sync.done is not None and sync.done < before
-    return False
+    """Whether the commit that this write belongs to was on disk by then. `syncs`: of the same thread, in order."""
+    place = bisect_right(syncs, write.entered, key=lambda sync: sync.entered)
+    if place == len(syncs):
+        return False
+    done = syncs[place].done
+    return done is not None and done < before
