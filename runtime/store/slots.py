@@ -54,18 +54,16 @@ class Slots:
             return
         lock_groups(connection, groups)
         tally = count_held(connection, groups)
-        self._serve(connection, tally, [group for group in groups if group in self.freed or self._room_for_newcomers(group, tally)])
+        # Where a newcomer would fit, whoever waits comes before it; where none does, nobody needs to be asked.
+        room = {each.lane[0] for each in self.newcomers if each.lane is not None and tally.fits(each.waiting)}
+        self._serve(connection, tally, sorted(self.freed.keys() | room))
         vacated = place(connection, self.newcomers, tally, self.news)
-        while vacated:  # somebody new has canceled runs that had a slot and had not started
+        if vacated:  # by runs that had a slot, had not started, and were canceled for somebody new
             self.freed = {}
             for lane in vacated:
                 tally.add(lane, -1)
                 self.end(lane)
             self._serve(connection, tally, list(self.freed))
-            vacated = []
-
-    def _room_for_newcomers(self, group: str, tally: Tally) -> bool:
-        return any(each.lane is not None and each.lane[0] == group and tally.fits(each.waiting) for each in self.newcomers)
 
     def _serve(self, connection: Connection, tally: Tally, groups: Sequence[str]) -> None:
         """Grant until nobody in line fits. A run that somebody else has locked is left to the next look around."""
