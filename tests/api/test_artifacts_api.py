@@ -3,8 +3,9 @@
 import httpx2
 import pytest
 
+from runtime.artifacts.aside import SetAside
 from runtime.engine.events import Kind
-from runtime.store.catalog_protocol import ArtifactRow
+from runtime.store.protocol import ArtifactRow
 from tests.api.world import AT, World
 
 DATA = bytes(range(256)) * 10
@@ -70,7 +71,8 @@ async def test_content_that_is_gone(client: httpx2.AsyncClient, world: World) ->
     run_id = await stored(world, "a", data=b"soon gone")
     row = await world.store.catalog.artifact(run_id, "a")
     assert row
-    await world.gateway.artifacts.delete(row.digest)
+    await world.gateway.artifacts.set_aside(row.digest, 1)
+    await world.gateway.artifacts.erase(SetAside(row.digest, 1))
     answer = await client.get(f"/v1/runs/{run_id}/artifacts/a")
     assert (answer.status_code, answer.json()["code"]) == (410, "artifact_missing")
 
