@@ -34,6 +34,14 @@ async def end_with_host(host: Host) -> None:
     os._exit(1)
 
 
+async def end_with_parent() -> None:
+    """A trial that was ended leaves no server behind."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    os._exit(1)
+
+
 async def main() -> None:
     settings = Settings()
     set_up_logs(settings)
@@ -46,9 +54,10 @@ async def main() -> None:
 
         app = build_app(services, settings)
         config = uvicorn.Config(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=2, loop="asyncio")
-        watch = asyncio.create_task(end_with_host(platform.host))
+        watches = [asyncio.create_task(end_with_host(platform.host)), asyncio.create_task(end_with_parent())]
         await Server(config).serve()
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
 
 
 if __name__ == "__main__":
