@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.chaos.observer import Observer
     from tests.chaos.postgres import Postgres
 
-MODULES = ("tests.chaos.process_faults", "tests.chaos.serve_faults", "tests.chaos.node_faults", "tests.chaos.load_faults")
+MODULES = ("tests.chaos.process_faults", "tests.chaos.serve_faults", "tests.chaos.node_faults", "tests.chaos.load_faults", "tests.chaos.mixed_faults")
 """Each registers its faults when it is imported. `FURTHER` holds those of other authors, imported only where they exist."""
 FURTHER = ("tests.chaos.database_faults", "tests.chaos.provider_faults", "tests.chaos.store_faults")
 

@@ -131,7 +131,8 @@ async def poison(scene: Scene) -> None:
     program = Program(POISON, {"one": Python("one")})
     answer = await scene.driver.client.ask("PUT", f"/v1/workflows/{POISON}", body=program.definition(scene.site.witness.url))
     assert answer.status in (200, 201), answer.body
-    for number in range(scene.count):
+    while scene.done < scene.count:
+        number = scene.done
         await scene.busy()
         ticket = scene.platform.fail_points.arm("turn.before", "kill", key=POISON, keep=True)
         given = inputs(scene.rng, f"poison-{number}-{scene.rng.randrange(2**32):08x}")
