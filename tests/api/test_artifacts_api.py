@@ -5,7 +5,7 @@ import pytest
 
 from runtime.artifacts.aside import SetAside
 from runtime.engine.events import Kind
-from runtime.store.protocol import ArtifactRow
+from runtime.store.catalog_protocol import ArtifactRow
 from tests.api.world import AT, World
 
 DATA = bytes(range(256)) * 10
