@@ -27,7 +27,9 @@ class Ledger:
             if body["name"] == DISCARDED:
                 self._known.clear()
             else:
-                self._known.setdefault((body["name"], body.get("id")), deque()).append(body)
+                known = self._known.setdefault((body["name"], body.get("id")), deque())
+                if all(body["n"] != other["n"] for other in known):  # one that was recorded twice, because the first answer was lost, was made once
+                    known.append(body)
 
     async def call(
         self, name: str, execute: Callable[[], Awaitable[Any]], *, call_id: str | None = None, usage: Callable[[Any], dict[str, Any]] | None = None

@@ -1,6 +1,7 @@
 """Owns runs: claims them, turns them, gives them up. Many hosts share one database; the journal's fences keep them apart."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ class Host:
         )
         self._others = notify
         self._plans: dict[str, Plan] = {}
+        self._anew: set[str] = set()  # ours, and not in memory until the database is back
         self._opening: dict[str, tuple[Slot, Work]] = {}
         """Written together with the claim, and waiting to hear of the commit."""
         # Among others, a host leaves runs that want an actor of their own alone; alone, it owns everything.
@@ -164,14 +166,17 @@ class Host:
         await self._watchers.wait(run_id, after, timeout if slot is not None else min(timeout, STRANGER_SECONDS))
 
     async def record(self, run_id: str, epoch: int, step_key: str, body: dict[str, Any]) -> bool:
-        """Journal a finished call inside an agent step. False when this run is no longer here: keep the call for its next owner."""
-        slot = self._slots.get(run_id)
-        if slot is None or slot.state.epoch != epoch:
-            return False
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        slot.calls.append(Recorded(step_key, body, done))
-        self._wake(slot)
-        return await asyncio.shield(done)  # the turn resolves it, also when whoever asked was canceled meanwhile
+        """Journal a finished call, once the run is read anew if need be. False when it is no longer here: keep the call for its next owner."""
+        while True:
+            slot = self._slots.get(run_id)
+            if slot is not None and slot.state.epoch == epoch:
+                slot.calls.append(call := Recorded(step_key, body, asyncio.get_running_loop().create_future()))
+                self._wake(slot)
+                if await asyncio.shield(call.done):  # the turn resolves it, also when whoever asked was canceled meanwhile
+                    return True
+            if run_id not in self._anew:
+                return False
+            await asyncio.sleep(POLL_SECONDS / 4)
 
     # --- loops -------------------------------------------------------------------------------------------------------
 
@@ -274,11 +279,9 @@ class Host:
 
     async def _events(self, run_id: str) -> list[Any]:
         events: list[Any] = []
-        while True:
-            page = await self._journal.events(run_id, after=len(events), limit=5_000)
+        while len(page := await self._journal.events(run_id, after=len(events), limit=5_000)) == 5_000:
             events += page
-            if len(page) < 5_000:
-                return events
+        return events + page
 
     def _wake(self, slot: Slot) -> None:
         slot.again = True
@@ -296,6 +299,7 @@ class Host:
                 await self._settle(slot, outcome, work)
         except StoreUnavailable as failure:
             log.warning("store_unavailable", run_id=slot.run_id, error=str(failure))
+            self._anew.add(slot.run_id)
             self._forget(slot)
             self._spawn(self._later(slot.row))
         except Exception as failure:  # noqa: BLE001 - see _adopt
@@ -342,9 +346,14 @@ class Host:
         self._check_idle()
 
     async def _later(self, row: RunRow) -> None:
-        """Read a run anew once the database may be back; if it is not, the audit finds the run."""
-        await asyncio.sleep(POLL_SECONDS)
-        await self._intake.reload(row)
+        """Read a run anew as soon as the database is back."""
+        try:
+            while not self._closed.is_set():
+                await asyncio.sleep(POLL_SECONDS)
+                with contextlib.suppress(StoreUnavailable):
+                    return await self._intake.reload(row)
+        finally:
+            self._anew.discard(row.run_id)
 
     def _room(self) -> int:
         return 0 if self._draining else max(0, self._settings.runs_per_actor - len(self._slots))

@@ -100,6 +100,16 @@ class Turns:
         `draining`: only record what came in, and hand the run over as soon as nothing of it is in flight.
         """
         results, messages, calls = slot.take()
+        try:
+            return await self._take(slot, results, messages, calls, draining=draining)
+        finally:
+            for call in calls:
+                if not call.done.done():  # the turn broke off: whoever recorded the call must not wait for ever
+                    call.done.set_result(False)
+
+    async def _take(
+        self, slot: Slot, results: list[StepResult], messages: list[Message], calls: list[Recorded], *, draining: bool
+    ) -> tuple[AppendOutcome, Work]:
         now = self._clock.now()
         work = Work(head=slot.state.head)
         with self._marks.turning(slot.run_id):

@@ -377,3 +377,35 @@ async def test_an_append_whose_outcome_is_unknown_is_read_again_not_guessed(worl
     assert (await world.end(run_id)).status == "succeeded"
     await world.kinds(run_id)
     host._turns._journal.append = append  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_a_finished_call_waits_until_the_database_is_back(world: World, written: bool) -> None:
+    """The turn that records it fails, and the run is read anew: whoever recorded it learns of the commit, and is not left alone."""
+    from runtime.errors import StoreUnavailable
+
+    recorded: list[bool] = []
+
+    async def work(call: Any, item: Any) -> Any:
+        if call.attempt == 1:
+            recorded.append(await host.record(call.run_id, call.epoch, call.step_key, {"name": "model", "n": 1, "result": "paid"}))
+        return "ok"
+
+    host = await world.host(Hands(work))
+    append, failures = host._turns._journal.append, [1]
+
+    async def failing(what: Any) -> AppendOutcome:
+        if failures and any(event.kind == "call.finished" for event in what.events):
+            failures.pop()
+            if written:
+                await append(what)
+            raise StoreUnavailable("the disk is full")
+        return await append(what)
+
+    host._turns._journal.append = failing  # type: ignore[method-assign]
+    run_id = await world.submit(flow(a=python(), b=python(needs=["a"])))
+    host.nudge([run_id])
+    assert (await world.end(run_id)).status == "succeeded"
+    host._turns._journal.append = append  # type: ignore[method-assign]
+    assert (failures, recorded) == ([], [True])
+    assert "call.finished" in await world.kinds(run_id)
