@@ -303,4 +303,4 @@ async def test_fsck_names_ticks_that_may_start_twice(bureau: Bureau, spoiling):
     await bureau.store.writer.write(Work(lambda connection: connection.execute(spoiling) and None))
     findings = await fsck(bureau.store)
     assert findings
-    assert all(finding.startswith("I13 ") for finding in findings)
+    assert all(finding.startswith("I14 ") for finding in findings)
