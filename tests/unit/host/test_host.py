@@ -385,10 +385,13 @@ async def test_a_finished_call_waits_until_the_database_is_back(world: World, wr
     from runtime.errors import StoreUnavailable
 
     recorded: list[bool] = []
+    told = asyncio.Event()
 
     async def work(call: Any, item: Any) -> Any:
         if call.attempt == 1:
             recorded.append(await host.record(call.run_id, call.epoch, call.step_key, {"name": "model", "n": 1, "result": "paid"}))
+            told.set()
+        await told.wait()  # the second attempt joins the first one, as an AgentActor lets it
         return "ok"
 
     host = await world.host(Hands(work))
@@ -403,7 +406,7 @@ async def test_a_finished_call_waits_until_the_database_is_back(world: World, wr
         return await append(what)
 
     host._turns._journal.append = failing  # type: ignore[method-assign]
-    run_id = await world.submit(flow(a=python(), b=python(needs=["a"])))
+    run_id = await world.submit(flow(a=python()))
     host.nudge([run_id])
     assert (await world.end(run_id)).status == "succeeded"
     host._turns._journal.append = append  # type: ignore[method-assign]
