@@ -50,7 +50,7 @@ async def main() -> None:
 
         @asynccontextmanager
         async def services() -> AsyncIterator[Services]:
-            yield Services(platform.gateway, platform.store.catalog, settings, platform.store.ping, platform.store.durability)
+            yield Services(platform.gateway, platform.store.catalog, settings, platform.store.ping, platform.store.durability, schedules=platform.schedules)
 
         app = build_app(services, settings)
         config = uvicorn.Config(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=2, loop="asyncio")
