@@ -14,7 +14,7 @@ import uvicorn
 from actors.process import set_up_logs
 from runtime.api.app import build_app
 from runtime.api.keys import ensure_local_key
-from runtime.api.services import Services
+from runtime.api.services import Services, over
 from runtime.host import Host
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
@@ -50,7 +50,7 @@ async def main() -> None:
 
         @asynccontextmanager
         async def services() -> AsyncIterator[Services]:
-            yield Services(platform.gateway, platform.store.catalog, settings, platform.store.ping, platform.store.durability, schedules=platform.schedules)
+            yield over(platform.store, platform.gateway, settings)
 
         app = build_app(services, settings)
         config = uvicorn.Config(app, host=settings.api_host, port=settings.api_port, log_level="warning", timeout_graceful_shutdown=2, loop="asyncio")
