@@ -10,15 +10,15 @@ import structlog
 
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.clock import Clock, SystemClock
-from runtime.definition.plan import Plan, plan_for
 from runtime.engine.evolve import fold
 from runtime.engine.states import RunStatus
-from runtime.errors import NotFound, RunPoisoned, StoreUnavailable
+from runtime.errors import RunPoisoned, StoreUnavailable
 from runtime.host.children import Children
 from runtime.host.dispatch import Dispatcher
 from runtime.host.intake import POLL_SECONDS, Intake
 from runtime.host.leases import Observer
 from runtime.host.marks import WRITER, Marks
+from runtime.host.plans import Plans
 from runtime.host.quarantine import quarantine
 from runtime.host.slot import Recorded, Slot
 from runtime.host.turns import Turns, Work
@@ -32,7 +32,6 @@ from runtime.store.protocol import Append, AppendOutcome, Claim, Message, OwnerR
 
 log = structlog.get_logger(__name__)
 
-MAX_PLANS = 256
 STRANGER_SECONDS = 0.2
 MAX_DEATHS = 3
 """So many processes may die in the middle of turns of one run, without any progress in between, before it is ended as `poison`."""
@@ -83,7 +82,7 @@ class Host:
             notify=self._notify,
         )
         self._others = notify
-        self._plans: dict[str, Plan] = {}
+        self._plans = Plans(store.catalog)
         self._anew: set[str] = set()  # ours, and not in memory until the database is back
         self._opening: dict[str, tuple[Slot, Work]] = {}
         """Written together with the claim, and waiting to hear of the commit."""
@@ -214,7 +213,7 @@ class Host:
 
     def _first(self, claim: Claim) -> Append | None:
         """The first turn of a fresh run, to be written together with its claim. Called on the writer's thread."""
-        plan = self._plans.get(claim.row.definition)
+        plan = self._plans.known(claim.row)
         fresh = claim.row.status is RunStatus.QUEUED and claim.row.cancel_requested_at is None and claim.row.deaths < MAX_DEATHS
         if plan is None or claim.events is None or not fresh or self._draining:
             return None
@@ -248,7 +247,7 @@ class Host:
         try:
             if claim.row.deaths >= MAX_DEATHS:
                 raise RunPoisoned(f"{claim.row.deaths} processes died while they computed this run's turns, and it made no progress")
-            plan = await self._plan(claim.row)
+            plan = await self._plans.of(claim.row)
             events = claim.events if claim.events is not None else await self._events(run_id)
             with self._marks.turning(run_id):
                 slot = Slot(claim.row, fold(plan, events, run_id=run_id), head=claim.row.head)
@@ -264,18 +263,6 @@ class Host:
             slot.deliver(message)
         self._inbox_now.set()
         self._wake(slot)
-
-    async def _plan(self, row: RunRow) -> Plan:
-        plan = self._plans.get(row.definition)
-        if plan is None:
-            definition = await self._store.catalog.definition(row.tenant, row.definition)
-            if definition is None:
-                raise NotFound(f"the definition {row.definition} of this run is gone")
-            plan = plan_for(definition.document, definition.definition)
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            self._plans[row.definition] = plan
-        return plan
 
     async def _events(self, run_id: str) -> list[Any]:
         events: list[Any] = []

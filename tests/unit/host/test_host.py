@@ -287,7 +287,7 @@ async def test_a_run_that_cannot_go_on_is_quarantined_and_its_neighbours_are_not
             raise KeyError("gone")
         return await plan(row)
 
-    plan, host._plan = host._plan, no_plan  # type: ignore[method-assign]
+    plan, host._plans.of = host._plans.of, no_plan  # type: ignore[method-assign]
     host.nudge([broken, good])
     row = await world.end(broken)
     assert (row.status, row.error and row.error["code"]) == ("failed", "broken_run")
