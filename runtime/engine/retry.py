@@ -40,7 +40,9 @@ def retry_at(retry: Retry, failures: int, error: dict[str, Any], *, now: int, se
     if not may_retry(retry, failures, error):
         return None
     asked = min(MAX_DURATION_MS, float(error.get("retry_after") or 0) * 1000)
-    return now + max(round(asked), delay_ms(retry, failures, seed=seed, key=key))
+    # Never before the time that was asked for, and not all of those who were told the same time together.
+    spread = min(MAX_DURATION_MS, asked * (1 + retry.jitter * _fraction(seed, key, failures)))
+    return now + max(round(spread), delay_ms(retry, failures, seed=seed, key=key))
 
 
 def crashed_out(crashes: int) -> bool:

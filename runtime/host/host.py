@@ -187,6 +187,9 @@ class Host:
             except StoreUnavailable as failure:
                 log.warning("store_unavailable", loop=loop.__name__, error=str(failure))
                 await asyncio.sleep(POLL_SECONDS)
+            except Exception:  # the border of a loop all runs here depend on: an owner that beats and does nothing would be worse
+                log.exception("loop_failed", loop=loop.__name__)
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _inboxes(self) -> None:
         await either(self._inbox_now, POLL_SECONDS)

@@ -64,6 +64,13 @@ def test_the_other_side_may_ask_for_more_patience(asked: float | None, delay: in
     assert retry_at(retry, 1, failure(retry_after=asked), now=5, seed=1, key="a") == 5 + delay
 
 
+def test_those_who_are_told_the_same_time_do_not_come_together() -> None:
+    times = {retry_at(Retry(jitter=0.2), 1, failure(retry_after=100), now=0, seed=1, key=f"m[{item}]") for item in range(100)}
+    assert min(filter(None, times)) >= 100_000
+    assert max(filter(None, times)) <= 120_000
+    assert len(times) > 50
+
+
 def test_a_step_is_tried_again_until_its_attempts_are_used_up() -> None:
     run = a_step(f"{PY}, retry: {{max_attempts: 3, initial: 10s, jitter: 0}}").fail("a")
     assert (run.state.status, run.state.waiting_for, run.wake_at) == ("waiting", "retry", run.now + 10_000)
