@@ -41,22 +41,31 @@ async def kill_raylets(scene: Scene) -> None:
         await spread(scene)
 
 
+JOIN = """
+import sys
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+params = RayParams(
+    gcs_address=sys.argv[1], node_ip_address="127.0.0.1", num_cpus=2, min_worker_port=0, max_worker_port=0, node_manager_port=0,
+    object_store_memory=80 * 2**20, include_log_monitor=False, dashboard_agent_listen_port=int(sys.argv[2]),
+)
+Node(params, head=False, shutdown_at_exit=False, spawn_reaper=False, connect_only=False)
+"""
+"""What `ray start --address` does; the command itself refuses a cluster that listens on the loopback device alone."""
+
+
 async def join(scene: Scene) -> None:
-    """Start one more raylet that joins the cluster. Raises CalledProcessError."""
-    settings = scene.platform.settings
-    environment = {name: value for name, value in attached_environment(settings).items() if name != "RAY_ADDRESS"}
-    address = attached_environment(settings)["RAY_ADDRESS"]
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--node-ip-address=127.0.0.1", "--num-cpus=2"),
-        *(f"--dashboard-agent-listen-port={draw()}", "--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={80 * 2**20}"),
-    ]
-    folder = platform_files(settings).folder
-    with (folder / "join.log").open("ab") as log:
+    """Start one more raylet that joins the cluster. Raises AssertionError with the end of its log."""
+    environment = attached_environment(scene.platform.settings)
+    command = [sys.executable, "-c", JOIN, environment["RAY_ADDRESS"], str(draw())]
+    log = platform_files(scene.platform.settings).folder / "join.log"
+    with log.open("ab") as output:
         done = await asyncio.to_thread(
-            subprocess.run, command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=90, check=False, start_new_session=True
+            subprocess.run, command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=120, check=False, start_new_session=True
         )
     if done.returncode:
-        raise AssertionError(f"a raylet could not join: {(folder / 'join.log').read_text()[-500:]}")
+        raise AssertionError(f"a raylet could not join: {log.read_text()[-500:]}")
 
 
 async def owners_below(scene: Scene, raylet: Proc) -> dict[int, str]:
