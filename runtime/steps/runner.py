@@ -98,9 +98,12 @@ class StepRunner(Executor):
                 self._stop(flight, StepFailed("canceled", "the step was canceled", retryable=False))
 
     async def close(self) -> None:
-        """Cancel everything, wait until it has ended, and release connections and threads."""
-        for run_id in list(self._runs):
-            await self.cancel(run_id)
+        """End everything, wait until it has ended, and release connections and threads.
+
+        What is still in flight is lost with this process, as its owners hear; nobody has canceled it.
+        """
+        for flight in [flight for flights in self._runs.values() for flight in flights.values()]:
+            self._stop(flight, StepFailed("executor_lost", "the process that carried the step out was told to leave"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -58,4 +58,5 @@ def test_a_step_that_kills_processes_ends_as_poison_and_its_neighbours_succeed(p
     assert (run["status"], run["error"]["code"]) == ("failed", "poison")
     assert len(set(lines(deaths))) == 5, "five processes, and no sixth"
     flag.touch()
-    assert platform.ended(neighbours, 60)["status"] == "succeeded"
+    ended = platform.ended(neighbours, 60)
+    assert ended["status"] == "succeeded", [event for event in platform.events(neighbours) if "error" in (event["body"] or {})]

@@ -288,7 +288,7 @@ async def test_close_ends_everything(services, make_call):
     waiting = asyncio.ensure_future(collect(runner, make_call(python("wait_for_release"))))
     await sample_steps.started.wait()
     await runner.close()
-    assert [result.error["code"] for result in await waiting] == ["canceled"]
+    assert [result.error["code"] for result in await waiting] == ["executor_lost"]
 
 
 async def test_kept_results_are_bounded():
