@@ -41,15 +41,21 @@ def test_a_run_over_http_from_start_to_metrics(platform: Platform) -> None:
     until(lambda: wanted in platform.api.get("/metrics").text)
 
 
-def test_ray_listens_on_the_loopback_device_and_asks_for_its_token(platform: Platform) -> None:
+def listening_outside(platform: Platform) -> set[tuple[str, str]]:
+    """(address, program) of everything of this platform that can be reached from other machines."""
     outside: set[tuple[str, str]] = set()
     for process in platform.processes(""):
         with contextlib.suppress(psutil.NoSuchProcess):  # a step's process may end while it is looked at
-            title = title_of(process).split()[0]
-            listening = [connection.laddr.ip for connection in process.net_connections("tcp") if connection.status == "LISTEN"]
-            outside |= {(address, title) for address in listening if address not in {"127.0.0.1", "::ffff:127.0.0.1"}}
-    # HAProxy's counters and Serve's internal gRPC server cannot be bound to one device (docs/operations.md).
-    assert {title.rsplit("/", 1)[-1].split(":")[0] for _, title in outside} <= {"haproxy", "ray"}, outside
+            title = (title_of(process).split() or ["unknown"])[0]
+            addresses = {connection.laddr.ip for connection in process.net_connections("tcp") if connection.status == "LISTEN"}
+            outside |= {(address, title.rsplit("/", 1)[-1].split(":")[0]) for address in addresses - {"127.0.0.1", "::ffff:127.0.0.1"}}
+    return outside
+
+
+def test_ray_listens_on_the_loopback_device_and_asks_for_its_token(platform: Platform) -> None:
+    # HAProxy's counters and Serve's internal gRPC server cannot be bound to one device (docs/operations.md). A process that is just
+    # being started has not got its title yet, hence the patience.
+    until(lambda: {title for _, title in listening_outside(platform)} <= {"haproxy", "ray"}, 10)
     unknown = {"Authorization": "Bearer wrong"}
     assert platform.dashboard.get("/api/v0/actors", headers=unknown).status_code in {401, 403}
 
