@@ -23,7 +23,7 @@ def test_the_supervisor_fires_and_catches_up_after_its_death(platform: Platform)
     (supervisor,) = platform.processes("ray::SupervisorActor")
     supervisor.kill()
     before = len(started())
-    until(lambda: len(started()) >= before + 10, 60)
+    until(lambda: len(started()) >= before + 5, 60)
     platform.api.post("/v1/schedules/pulse:pause", json={}).raise_for_status()
     found = started()
     times = [datetime.fromisoformat(tick["tick"]).timestamp() for tick in found]

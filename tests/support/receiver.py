@@ -46,6 +46,8 @@ class Receiver:
     got: list[Got] = field(default_factory=list)
     forged: list[Got] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
+    """One task for each open connection."""
 
     @property
     def url(self) -> str:
@@ -60,6 +62,10 @@ class Receiver:
         return self.got
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection until it ends, or the receiver does."""
+        if (task := asyncio.current_task()) is not None:
+            self.serving.add(task)
+            task.add_done_callback(self.serving.discard)
         try:
             while request := await _request(reader):
                 self._note(request)
@@ -103,3 +109,6 @@ async def receiving() -> AsyncIterator[Receiver]:
         yield receiver
     finally:
         server.close()
+        for task in receiver.serving:  # a sender keeps its connection open; a loop that ends with one open complains much later
+            task.cancel()
+        await asyncio.gather(*receiver.serving, return_exceptions=True)
