@@ -31,7 +31,7 @@ down: $(RUNTIME_STAMP) ## Drain the platform and stop it
 	@$(BIN)/agentic down
 
 test: $(DEV_STAMP) ## The fast tests: unit, contract, API, examples, Ray (under five minutes on two cores)
-	@$(BIN)/python -m pytest $(TESTS) -q -n 4
+	@$(BIN)/python -m pytest $(TESTS) -q -n 2
 	@$(BIN)/python -m pytest tests/ray -q -s
 
 check: lint types ## Lint, formatting, types and import rules
