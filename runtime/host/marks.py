@@ -23,6 +23,7 @@ class Marks:
         """Raises OSError when the file cannot be made."""
         self.suspects: list[str] = []
         """Runs the process before this one, with the same file, was in the middle of when it ended."""
+        self._path = path
         if path is None:
             self._map: mmap.mmap | None = None
             return
@@ -52,7 +53,8 @@ class Marks:
             self._map[begin : begin + _WIDTH] = _NOBODY
 
     def close(self) -> None:
-        """Give the file back."""
-        if self._map is not None:
+        """Remove the file: whoever leaves in good order leaves no evidence, and dedicated actors have a name for each run."""
+        if self._map is not None and self._path is not None:
             self._map.close()
             self._map = None
+            self._path.unlink(missing_ok=True)

@@ -56,8 +56,7 @@ def test_the_main_example_survives_kills_of_its_owner(platform: Platform, model:
     assert len(succeeded) == len(set(succeeded))
     assert sum(event["event"] == "approval.requested" for event in events) == 1
     calls = len(model.requests) - paid
-    # 37 when the next owner asks the same AgentActor, where it joins what is in flight; when the pool has grown meanwhile, some of the
-    # 16 items in flight may be asked again.
+    # 37 when every AgentActor tells the next owner what it holds; what one holds that does not answer in time may be asked again.
     assert 37 <= calls <= 37 + 16 * KILLS
     print(f"take-over after kill -9: median {statistics.median(times):.2f} s, max {max(times):.2f} s of {len(times)}; {calls} model calls for 37 answers")
 

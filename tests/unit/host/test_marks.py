@@ -46,6 +46,7 @@ def test_a_turn_that_raises_leaves_no_mark(tmp_path: Path) -> None:
     except ValueError:
         pass
     marks.close()
+    assert not (tmp_path / "marks").exists(), "who leaves in good order leaves no file behind"
     assert Marks(tmp_path / "marks").suspects == []
 
 
