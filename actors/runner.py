@@ -28,7 +28,7 @@ Watch = tuple[str, int, float, asyncio.Future[None]]
 
 
 class RayRunner:
-    """Implements `runtime.gateway.Runner`. `update` must be told of the pool, by a Pulse."""
+    """Implements `runtime.gateway.Runner` and `runtime.host.neighbours.Neighbours`. `update` must be told of the pool, by a Pulse."""
 
     def __init__(self, journal: Journal, clock: Clock | None = None) -> None:
         self._journal = journal
@@ -36,9 +36,11 @@ class RayRunner:
         self._loads: dict[str, int] = {}
         self._places: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._nudges: dict[str, None] = {}
+        self._offers: dict[str, None] = {}
         self._watches: dict[str, list[Watch]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending = Gather(self._flush)
+        self._offering = Gather(self._flush_offers)
         self._watching = Gather(self._flush_watches)
 
     def update(self, directory: Directory) -> None:
@@ -49,6 +51,12 @@ class RayRunner:
         self._nudges.update(dict.fromkeys(run_ids))
         if run_ids:
             self._sending.soon()
+
+    def offer(self, run_ids: Sequence[str]) -> None:
+        """These runs are nobody's any more. Every WorkflowActor is told: one that has just ended is still in the list, and whoever is first takes them."""
+        self._offers.update(dict.fromkeys(run_ids))
+        if run_ids:
+            self._offering.soon()
 
     async def watch(self, run_id: str, after: int, timeout: float) -> None:
         name = self._known(run_id) or (self._place(run_id) if run_id in self._nudges else None) or await self._owner(run_id)
@@ -86,6 +94,12 @@ class RayRunner:
         if strangers:
             self._spawn(self._find_and_send(strangers))
         return len(wanted)
+
+    def _flush_offers(self) -> int:
+        offers, self._offers = list(self._offers), {}
+        for name in list(self._loads):
+            self._send(name, offers)
+        return len(offers)
 
     def _place(self, run_id: str) -> str | None:
         """The actor with the fewest runs; None while none is known."""

@@ -44,7 +44,7 @@ class WorkflowActor(HearsSigterm):
             settings=wanted,
             metrics=self._metrics,
             dedicated_to=dedicated_to,
-            notify=self._others.nudge,
+            neighbours=self._others,
             marks=marks_path(name, wanted),
         )
         self._drained: asyncio.Task[None] | None = None

@@ -18,6 +18,7 @@ from runtime.host.dispatch import Dispatcher
 from runtime.host.intake import POLL_SECONDS, Intake
 from runtime.host.leases import Observer
 from runtime.host.marks import WRITER, Marks
+from runtime.host.neighbours import Neighbours
 from runtime.host.plans import Plans
 from runtime.host.quarantine import quarantine
 from runtime.host.slot import Recorded, Slot
@@ -40,7 +41,7 @@ MAX_DEATHS = 3
 class Host:
     """One process that owns runs.
 
-    `notify` is told the ids of runs that others may own and that have something new (children, parents); it must not block.
+    `neighbours`: absent where this host is the only one, which then owns runs that want an actor of their own, too.
     `dedicated_to`: claim this run only. `marks`: a file for this process and those that follow it, see marks.py.
     """
 
@@ -55,7 +56,7 @@ class Host:
         metrics: Metrics,
         clock: Clock | None = None,
         dedicated_to: str | None = None,
-        notify: Callable[[Sequence[str]], None] | None = None,
+        neighbours: Neighbours | None = None,
         marks: Path | None = None,
     ) -> None:
         self._owner = owner
@@ -81,12 +82,11 @@ class Host:
             patience_ms=settings.passivate_after_ms,
             notify=self._notify,
         )
-        self._others = notify
+        self._neighbours = neighbours
         self._plans = Plans(store.catalog)
         self._anew: set[str] = set()  # ours, and not in memory until the database is back
         self._opening: dict[str, tuple[Slot, Work]] = {}
         """Written together with the claim, and waiting to hear of the commit."""
-        # Among others, a host leaves runs that want an actor of their own alone; alone, it owns everything.
         self._intake = Intake(
             self._journal,
             owner.owner,
@@ -96,7 +96,7 @@ class Host:
             first=self._first,
             opened=self._opened,
             keeps=self._slots.__contains__,
-            shared=notify is not None and dedicated_to is None,
+            shared=neighbours is not None and dedicated_to is None,
             dedicated_to=dedicated_to,
         )
         self._inbox_now = asyncio.Event()
@@ -317,8 +317,8 @@ class Host:
             self._metrics.run_ended(slot.row.workflow, state.status.value, state.mode, seconds)
         if state.ended or work.release:
             self._forget(slot)
-            if self._draining and not state.ended and self._others is not None:
-                self._others([slot.run_id])
+            if self._draining and not state.ended and self._neighbours is not None:
+                self._neighbours.offer([slot.run_id])
         elif work.more:
             slot.again = True
         elif work.wake_at is not None:
@@ -358,15 +358,15 @@ class Host:
 
     def _notify(self, run_ids: Sequence[str]) -> None:
         self.nudge(run_ids)
-        if self._others is not None:
-            self._others(run_ids)
+        if self._neighbours is not None:
+            self._neighbours.nudge(run_ids)
 
     async def _hand_over_all(self) -> None:
         now = self._clock.now()
         slots = [slot for slot in self._slots.values() if not slot.turning]
         await asyncio.gather(*(self._turns.release(slot, now) for slot in slots))
-        if self._others is not None:
-            self._others([slot.run_id for slot in slots])
+        if self._neighbours is not None:
+            self._neighbours.offer([slot.run_id for slot in slots])
 
     def _check_idle(self) -> None:
         if self._draining and not self._slots:

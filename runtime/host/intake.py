@@ -54,6 +54,7 @@ class Intake:
         self._wanted: dict[str, None] = {}
         self._dead: set[str] = set()
         self._sweep = True
+        self._sweep_at = 0.0
         self._now = asyncio.Event()
         self._orphans: set[str] = set()
         self.arriving: set[str] = set()
@@ -72,10 +73,15 @@ class Intake:
         self._now.set()
 
     async def claim(self) -> None:
-        """Wait for a reason to claim, then claim all there is."""
-        if not await either(self._now, POLL_SECONDS):
-            self._sweep = True
+        """Wait for a reason to claim, then claim all there is.
+
+        The look around has a clock of its own: where nudges come in crowds, what none of them names would wait for a quiet second.
+        """
+        now = asyncio.get_running_loop().time
+        await either(self._now, max(0.0, self._sweep_at - now()))
         self._now.clear()
+        if now() >= self._sweep_at:
+            self._sweep, self._sweep_at = True, now() + POLL_SECONDS
         if self._dedicated_to is not None:
             await self._take([self._dedicated_to])
             return

@@ -26,6 +26,15 @@ async def mix(scene: Scene) -> None:
                 await nemesis(replace(scene, count=min(scene.count, scene.done + times)))
 
 
+async def nothing(scene: Scene) -> None:
+    """The load alone: what the checks find here is no fault's doing, but a leak or the harness's own."""
+    while scene.done < scene.count:
+        await scene.busy()
+        scene.record("nothing")
+        await scene.pause(1.6, 2.4)
+
+
+register(Fault("calm", "nothing: what a trial finds without any fault", nothing, quick=10, bar=200, seconds=75))
 register(
     Fault(
         "mix",

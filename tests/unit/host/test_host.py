@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from runtime.host.intake import POLL_SECONDS
+from runtime.ids import uuid7
 from runtime.store.protocol import AppendOutcome, MessageKind, SendOutcome
-from tests.unit.host.world import Hands, World, a_world
+from tests.unit.host.world import Hands, Told, World, a_world
 
 
 def flow(**steps: Any) -> dict[str, Any]:
@@ -132,8 +134,8 @@ async def test_cancel_stops_what_is_in_flight(world: World) -> None:
 
 
 async def test_drain_waits_for_a_step_in_flight_and_hands_the_run_over(world: World) -> None:
-    gate = Gate()
-    first = await world.host(Hands(gate))
+    gate, others = Gate(), Told()
+    first = await world.host(Hands(gate), neighbours=others)
     run_id = await world.submit(flow(a=python(), b=python(needs=["a"])))
     first.nudge([run_id])
     await gate.entered.wait()
@@ -141,6 +143,7 @@ async def test_drain_waits_for_a_step_in_flight_and_hands_the_run_over(world: Wo
     await asyncio.sleep(0)
     gate.open.set()
     await stopping
+    assert others.offered == [run_id]
     row = await world.row(run_id)
     assert (row.owner, row.status) == (None, "running")
     assert (await world.kinds(run_id))[-1] == "step.succeeded"
@@ -151,17 +154,33 @@ async def test_drain_waits_for_a_step_in_flight_and_hands_the_run_over(world: Wo
 
 
 async def test_drain_hands_over_what_does_not_end_in_time(world: World) -> None:
-    gate = Gate()
-    first = await world.host(Hands(gate))
+    gate, others = Gate(), Told()
+    first = await world.host(Hands(gate), neighbours=others)
     run_id = await world.submit(flow(a=python()))
     first.nudge([run_id])
     await gate.entered.wait()
     await first.stop(50)
+    assert others.offered == [run_id]
     assert (await world.row(run_id)).owner is None
     second = Hands()
     await world.host(second)
     assert (await world.end(run_id)).status == "succeeded"
     assert second.asked == [("a", 2, None)]
+
+
+async def test_a_run_nobody_names_is_found_while_nudges_for_others_never_cease(world: World) -> None:
+    host = await world.host(Hands())
+    await asyncio.sleep(POLL_SECONDS / 2)  # its first look around is over
+    run_id = await world.submit(flow(a=python()))
+
+    async def nudge() -> None:
+        while True:
+            host.nudge([uuid7()])
+            await asyncio.sleep(POLL_SECONDS / 10)
+
+    nudging = asyncio.create_task(nudge())
+    assert (await world.end(run_id)).status == "succeeded"
+    nudging.cancel()
 
 
 async def test_a_long_wait_gives_the_run_up_until_it_is_due(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from runtime.definition.validation import parse
 from runtime.host.intake import POLL_SECONDS
 from runtime.store.fsck import fsck
 from runtime.store.protocol import MessageKind, SendOutcome
-from tests.unit.host.world import Hands, World, a_world, echo
+from tests.unit.host.world import Hands, Told, World, a_world, echo
 
 NARROW: dict[str, Any] = {"name": "narrow", "concurrency": {"limit": 1}, "steps": {"work": {"python": {"function": "m:f"}}}}
 CALLER: dict[str, Any] = {
@@ -75,7 +75,7 @@ async def test_children_that_are_refused_are_tried_again(world: World) -> None:
 async def test_children_that_are_refused_fail_their_step_with_the_reason(world: World) -> None:
     await world.publish({**NARROW, "concurrency": {"limit": 1, "on_limit": "reject"}})
     await submit(world, {**NARROW, "concurrency": {"limit": 1, "on_limit": "reject"}}, isolation="dedicated")
-    await world.host(Hands(), notify=lambda _ids: None)  # one of many: it leaves the dedicated run alone, which keeps the slot
+    await world.host(Hands(), neighbours=Told())  # one of many: it leaves the dedicated run alone, which keeps the slot
     step = {"workflow": {"name": "narrow"}, "retry": {"max_attempts": 1}}
     row = await world.end(await world.submit({"name": "caller", "steps": {"call": step}}))
     assert row.error is not None

@@ -56,6 +56,20 @@ class Hands(Executor):
         self.stopped.append((run_id, step))
 
 
+class Told:
+    """Neighbours that only note what they are told."""
+
+    def __init__(self) -> None:
+        self.nudged: list[str] = []
+        self.offered: list[str] = []
+
+    def nudge(self, run_ids: Sequence[str]) -> None:
+        self.nudged += run_ids
+
+    def offer(self, run_ids: Sequence[str]) -> None:
+        self.offered += run_ids
+
+
 class World:
     """One database and as many hosts as a test wants."""
 
