@@ -144,9 +144,8 @@ class RayExecutor(Executor):
 
     async def _batch(self, agent: Agent, calls: list[StepCall]) -> AsyncGenerator[list[StepResult], None]:
         missing = {(call.run_id, call.step, call.iteration, item): call for call in calls for item in _indexes(call)}
-        title = calls[0].title if len(calls) == 1 else f"{calls[0].title} +{len(calls) - 1}"
         try:
-            async for reference in agent.remote.run_many.options(num_returns="streaming", name=title).remote(self._me, wire.encode(calls)):
+            async for reference in agent.remote.run_many.options(num_returns="streaming", name=calls[0].title).remote(self._me, wire.encode(calls)):
                 results = wire.results(await reference)
                 for result in results:
                     missing.pop((result.run_id, result.step, result.iteration, result.index), None)

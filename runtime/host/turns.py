@@ -15,8 +15,8 @@ from runtime.engine.commands import CancelChild, Command, StartChild, StartItems
 from runtime.engine.decide import in_flight, needs_own_process
 from runtime.engine.events import RUN_ENDS, Event, Kind
 from runtime.engine.evolve import evolve
-from runtime.engine.state import RunState
-from runtime.engine.states import RunStatus
+from runtime.engine.state import RunState, split_key
+from runtime.engine.states import RunStatus, StepStatus
 from runtime.engine.turn import Turn
 from runtime.failpoints import reach, without
 from runtime.host.children import Children, child_message
@@ -153,8 +153,12 @@ class Turns:
         await self._journal.append(append)
 
     def _record(self, slot: Slot, calls: Sequence[Recorded], work: Work, now: int) -> None:
-        """Journal finished model and tool calls of steps that are still the current attempt."""
+        """Journal finished model and tool calls of steps that are under way; after a step's end (it was canceled, say) nothing follows."""
         for call in calls:
+            name, iteration = split_key(call.step_key)
+            step = slot.state.steps[name]
+            if step.status is not StepStatus.RUNNING or step.iteration != iteration:
+                continue
             event = Event(slot.state.head + 1, slot.state.epoch, Kind.CALL_FINISHED, now, call.step_key, body=call.body)
             evolve(slot.state, event)
             work.events.append(event)

@@ -57,9 +57,8 @@ class StepCall:
 
     @property
     def title(self) -> str:
-        """What the Ray dashboard shows: `workflow/run/step`, with the range of items for a batch."""
-        suffix = f"[{self.items[0].index}:{self.items[-1].index + 1}]" if self.items else ""
-        return f"{self.workflow}/{self.run_id}/{self.step_key}{suffix}"
+        """What the Ray dashboard shows: `workflow/step`. Nothing that differs from run to run: Ray keeps a metric for every name there ever was."""
+        return f"{self.workflow}/{self.step}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,12 @@ _TITLES = (
     (Role.PROXY, re.compile(r"^ray::(ProxyActor|HAProxyManager|\w*Proxy\w*)")),
     (Role.RAYLET, re.compile(r"/raylet( |$)")),
     (Role.GCS, re.compile(r"/gcs_server( |$)")),
-    (Role.ISOLATED, re.compile(r"^ray::[a-z0-9-]+/[0-9a-f]{8}-[0-9a-f]{4}-7")),
+    (Role.ISOLATED, re.compile(r"^ray::[a-z0-9-]+/[A-Za-z_]")),
 )
 
 
 def role_of(title: str) -> Role:
-    """By the process's title. A step with a process of its own is called by its workflow, run and id."""
+    """By the process's title. A step with a process of its own is called by its workflow and id."""
     return next((role for role, pattern in _TITLES if pattern.search(title)), Role.OTHER)
 
 

@@ -71,7 +71,7 @@ def test_a_log_is_on_disk_when_write_returns_and_a_cut_line_is_left_out(tmp_path
         ("ray::WorkflowActor.nudge", Role.WORKFLOW),
         ("ray::ServeReplica:agentic:Api", Role.REPLICA),
         ("ray::ServeController.listen", Role.CONTROLLER),
-        ("ray::p1/01a21388-457d-7fcb-bc86-4e3b526c5f13/n1", Role.ISOLATED),
+        ("ray::p1/n1", Role.ISOLATED),
         ("ray::IDLE", Role.OTHER),
         ("ray::DashboardAgent", Role.OTHER),
         ("/x/ray/core/src/ray/raylet/raylet --a", Role.RAYLET),

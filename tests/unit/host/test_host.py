@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from runtime.host.intake import POLL_SECONDS
 from runtime.ids import uuid7
+from runtime.store.fsck import fsck
 from runtime.store.protocol import AppendOutcome, MessageKind, SendOutcome
 from tests.unit.host.world import Hands, Told, World, a_world
 
@@ -359,6 +360,32 @@ async def test_a_finished_call_inside_a_step_is_journalled_and_given_to_the_next
     assert (await world.end(run_id)).status == "succeeded"
     assert "call.finished" in await world.kinds(run_id)
     assert [len(calls) for calls in seen] == [0, 1]
+
+
+async def test_a_call_that_finishes_after_its_step_was_canceled_is_not_journalled(world: World) -> None:
+    gate, recorded = asyncio.Event(), asyncio.Event()
+
+    async def work(call: Any, item: Any) -> Any:
+        if call.step == "fails":
+            raise ValueError("no")
+        if call.step == "asks":  # fails cannot stop it: nobody tells these hands to stop
+            await gate.wait()
+            assert await host.record(call.run_id, call.epoch, call.step_key, {"name": "model", "n": 1, "result": "paid"})
+            recorded.set()
+        if call.step == "last":
+            gate.set()
+            await recorded.wait()
+        return "ok"
+
+    host = await world.host(Hands(work))
+    document = flow(asks=python(), fails=python(retry={"max_attempts": 1}))
+    run_id = await world.submit({**document, "finally": {"last": python()}})
+    host.nudge([run_id])
+    assert (await world.end(run_id)).status == "failed"
+    kinds = await world.kinds(run_id)
+    assert "step.canceled" in kinds
+    assert "call.finished" not in kinds
+    assert list(await fsck(world.store)) == []
 
 
 async def test_a_canceled_caller_does_not_break_the_turn_that_records_its_call(world: World) -> None:
