@@ -34,7 +34,7 @@ class FromSettings:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    async def of(self, tenant: str, provider: str) -> Credential:
+    async def of(self, tenant: str, provider: str) -> Credential:  # noqa: ARG002 - one for all tenants
         """OPENAI_API_KEY and OPENAI_BASE_URL. A server at an address of one's own may do without a key."""
         key, url = self._settings.openai_api_key, self._settings.openai_base_url
         if provider != "openai" or (url is None and (key is None or not key.get_secret_value())):

@@ -99,7 +99,7 @@ async def _one(plan: Plan, options: argparse.Namespace) -> Outcome:
     fence = f" without {plan.fence}" if plan.fence else ""
     print(f"{plan.fault.name} on {plan.database}{fence}: {plan.count} injections, seed {plan.seed} …", flush=True)
     outcome = await carry_out(plan)
-    results.append(options.results, outcome)
+    results.append(options.results, outcome.line())
     over = outcome.take_over
     times = f"; take-over p50 {over['p50']:.2f} s, p95 {over['p95']:.2f} s, max {over['max']:.2f} s of {over['count']}" if over else ""
     print(f"  {outcome.done} injections, {outcome.runs} runs, {outcome.seconds:.0f} s{times}; {len(outcome.violations)} violations", flush=True)

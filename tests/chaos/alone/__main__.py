@@ -1,15 +1,25 @@
-"""`python -m tests.chaos.alone F13 [--count N] [--database sqlite]`: one trial without Ray; its verdict as JSON, exit 1 when it failed."""
+"""`python -m tests.chaos.alone F13 [--count N] [--database sqlite]`: one trial without Ray; its verdict as JSON, exit 1 when it failed.
+
+With `--results` the verdict goes into the same file as those of the trials on Ray, for the table. The seed decides when and where faults
+come; what the processes make of it is theirs.
+"""
 
 import argparse
 import asyncio
+import importlib.metadata
 import json
+import random
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from tests.chaos.alone.trials import TRIALS
+from runtime.version import VERSION
+from tests.chaos import results
+from tests.chaos.alone.trials import TRIALS, Verdict
 
 for _module in ("databases", "disks", "clients", "owners", "providers"):
     import_module(f"tests.chaos.alone.{_module}")
@@ -20,6 +30,8 @@ def main() -> int:
     parser.add_argument("name", choices=sorted(TRIALS))
     parser.add_argument("--count", type=int)
     parser.add_argument("--database", choices=("sqlite", "postgresql"))
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
+    parser.add_argument("--results", type=Path, help="a folder whose trials.jsonl gets the verdict as well")
     parser.add_argument("--keep", type=Path, help="a folder for homes and logs, which then stays")
     given = parser.parse_args()
     chosen = TRIALS[given.name]
@@ -30,10 +42,33 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="alone-") as temporary:
             folder = (given.keep or Path(temporary)) / f"{chosen.name}-{database}"
             folder.mkdir(parents=True, exist_ok=True)
+            random.seed(given.seed)
+            began = time.monotonic()
             verdict = asyncio.run(chosen.run(folder, database, count))
+            if given.results is not None:
+                results.append(given.results, _line(verdict, given.seed, time.monotonic() - began))
         print(json.dumps({**asdict(verdict), "violations": verdict.violations[:50], "found": len(verdict.violations), "passed": verdict.passed}), flush=True)
         failed += not verdict.passed
     return 1 if failed else 0
+
+
+def _line(verdict: Verdict, seed: int, seconds: float) -> dict[str, Any]:
+    """As one JSON object, as trials on Ray are written."""
+    return {
+        "fault": verdict.name,
+        "database": verdict.database,
+        "seed": seed,
+        "asked": verdict.wanted,
+        "done": verdict.done,
+        "fence": None,
+        "runs": verdict.notes.get("runs", 0),
+        "seconds": round(seconds, 1),
+        "take_over": {},
+        "notes": verdict.notes,
+        "violations": verdict.violations,
+        "versions": {"agentic": VERSION, **{name: importlib.metadata.version(name) for name in ("ray", "sqlalchemy", "asyncpg")}},
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 if __name__ == "__main__":

@@ -34,7 +34,13 @@ ASK: dict[str, Any] = {
 async def _verdict(at: Stage, name: str, wanted: int, done: int) -> Verdict:
     await judge(at.client)
     await at.check()
-    notes = {**at.notes, "statuses": dict(at.told.statuses), "slowest": round(at.told.slowest, 2), "starts": [server.starts for server in at.servers]}
+    notes = {
+        **at.notes,
+        "runs": len(at.told.acknowledged),
+        "statuses": dict(at.told.statuses),
+        "slowest": round(at.told.slowest, 2),
+        "starts": [server.starts for server in at.servers],
+    }
     return Verdict(name, at.database, wanted, done, at.told.violations, notes)
 
 

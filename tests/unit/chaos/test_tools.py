@@ -105,19 +105,22 @@ def outcome(**values):
 
 
 def test_shards_go_on_after_the_good_ones(tmp_path):
-    results.append(tmp_path, outcome())
-    results.append(tmp_path, outcome(violations=["C1 run x"]))
+    results.append(tmp_path, outcome().line())
+    results.append(tmp_path, outcome(violations=["C1 run x"]).line())
     assert results.done(tmp_path, "F1", "sqlite") == (10, 100, 1)
     assert results.done(tmp_path, "F1", "postgresql") == (0, 0, 0)
 
 
 def test_the_table_is_written_between_its_markers(tmp_path):
-    results.append(tmp_path, outcome(take_over={"count": 3, "p50": 1.0, "p95": 2.0, "max": 3.0}))
+    for seed in (1, 2, 3, 7):
+        results.append(tmp_path, outcome(take_over={"count": 3, "p50": 1.0, "p95": 2.0, "max": 3.0}, seconds=45).line() | {"seed": seed})
+    results.append(tmp_path, outcome(violations=["C5 an effect | twice"]).line() | {"fence": "intent"})
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
+    page.write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nbetween\n{results.FENCES_BEGIN}\n{results.FENCES_END}\nafter\n")
     results.write_table(tmp_path, page)
     text = page.read_text()
-    assert "| F1 | sqlite | 1 | 10 | 100 | 0 | 1.00 / 2.00 / 3.00 s | 0 |" in text
+    assert "| F1 | sqlite | 4 | 40 | 400 | 0 | 1.00 / 2.00 / 3.00 s | 3.0 | 1-3, 7 | 0 |" in text
+    assert "| intent | F1 | sqlite | 10 | 100 | 1 | 1 | C5 an effect \\| twice |" in text
     assert "old" not in text
     assert text.startswith("before")
     assert text.endswith("after\n")
