@@ -116,7 +116,7 @@ async def kill_everything(scene: Scene) -> None:
     """`kill -9` of every process at once with many runs in flight, then the same platform again: all of them end as they should."""
     times, caught = [], []
     while scene.done < scene.count:
-        await scene.busy(scene.notes.get("wanted_in_flight", min(400, scene.site.things.get("runs", 600) * 0.6)), 90)
+        await scene.busy(scene.notes.get("wanted_in_flight", min(500, scene.site.things.get("runs", 600) * 0.8)), 90)
         caught.append(scene.driver.in_flight)
         began, now = time.monotonic(), time.time()
         count = await scene.platform.kill_everything()
@@ -158,7 +158,7 @@ register(
         kill_everything,
         quick=2,
         bar=40,
-        load=Load(rate=150, in_flight=500, runs_per_injection=600, least_runs=600, follow=0.1),
+        load=Load(rate=150, in_flight=560, runs_per_injection=650, least_runs=650, follow=0.1),
         seconds=170,
         shard=4,
         least_share=0.3,
