@@ -1,12 +1,13 @@
 """What a fault is, and where the kinds of faults are kept. Modules of faults import this one and register theirs."""
 
 import asyncio
+import json
 import random
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,8 @@ class Scene:
         """Note one injection, at this moment unless `at` says otherwise."""
         injection = Injection(what, time.time() if at is None else at, pid, owner, detail)
         self.injections.append(injection)
+        with (self.site.folder / "injections.jsonl").open("a") as file:  # at once: whoever waits for a trial wants to see where it stands
+            file.write(json.dumps(asdict(injection)) + "\n")
         return injection
 
     def hurt(self, owner: str, pid: int, at: float) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.metadata
-import json
 import os
 import random
 import shutil
@@ -11,7 +10,7 @@ import time
 import traceback
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +132,6 @@ async def _carry_out(plan: Plan, folder: Path, outcome: Outcome) -> None:
 def _fill(outcome: Outcome, evidence: Evidence, scene: Scene) -> None:
     outcome.done, outcome.runs = scene.done, len(evidence.started)
     outcome.take_over = percentiles(take_overs(evidence.journals.values(), evidence.injections))
-    lines = [json.dumps(asdict(injection)) for injection in scene.injections]
-    (Path(outcome.folder) / "injections.jsonl").write_text("\n".join(lines) + "\n")
     tries = sum(evidence.counts.values())
     arrivals = [entry for entry in evidence.ledger if entry["kind"] in ("effect", "model")]
     outcome.notes = {
