@@ -42,7 +42,7 @@ register(
         mix,
         quick=19,
         bar=1900,
-        load=Load("crashing", rate=4, runs_per_injection=8),
+        load=Load("rarely crashing", rate=4, in_flight=40, runs_per_injection=8),
         settings={"api_replicas": 2},
         seconds=300,
         shard=19,

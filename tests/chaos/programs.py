@@ -38,6 +38,7 @@ PROFILES: dict[str, Weights] = {
     "mixed": _MIXED,
     "plain": {name: weight for name, weight in _MIXED.items() if name not in {"approval", "signal", "wait", "ask"}},
     "crashing": {**_MIXED, "isolated": 2.0, "crash_alone": 1.2, "crash_shared": 0.05},
+    "rarely crashing": {**_MIXED, "isolated": 0.5, "crash_alone": 0.25, "crash_shared": 0.02},
     "agents": {**_MIXED, "agent": 12, "http": 6},
     "short": {"set": 2, "python": 4, "http": 2, "switch": 1},
 }
