@@ -17,7 +17,7 @@ KINDS: tuple[tuple[Nemesis, int], ...] = (
 
 async def mix(scene: Scene) -> None:
     """All kinds in random order, again and again."""
-    scene.notes["wanted_in_flight"] = 40
+    scene.notes["wanted_in_flight"] = 25
     while scene.done < scene.count:
         kinds = list(KINDS)
         scene.rng.shuffle(kinds)
