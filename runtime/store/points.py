@@ -5,7 +5,8 @@ from typing import Any
 
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Kind
 from runtime.failpoints import reach
-from runtime.store.operations import Deliver, Operation, SubmitRuns, TakeRuns, WriteTurn
+from runtime.store.codec import checksum
+from runtime.store.operations import Deliver, Operation, Row, SubmitRuns, TakeRuns, WriteTurn
 from runtime.store.protocol import MessageKind, Submitted
 
 _INTENTS = frozenset({Kind.STEP_STARTED, Kind.ITEMS_STARTED})
@@ -24,6 +25,13 @@ def acknowledge_early(batch: Sequence[Operation[Any]]) -> None:
     for operation in batch:
         if isinstance(operation, SubmitRuns) and not operation.future.done():
             operation.future.set_result([Submitted(run.new.row.run_id, created=True) for run in operation.runs])
+
+
+def renumber(rows: Sequence[Row], head: int) -> None:
+    """The fence `head` is out: number events behind whatever is there, or else the primary key would be one guard more."""
+    for seq, row in enumerate(rows, head + 1):
+        row["seq"] = seq
+        row["crc"] = checksum(row["run_id"], tuple(row[name] for name in ("seq", "epoch", "kind", "step", "attempt", "body", "at")))
 
 
 def _names(operation: Operation[Any]) -> Iterator[str]:

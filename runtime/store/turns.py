@@ -13,6 +13,7 @@ from runtime.store.inserts import existing, insert_runs
 from runtime.store.mail import Post, drop_unread, open_post
 from runtime.store.operations import Deliver, Row, TakeRuns, WriteTurn
 from runtime.store.outbox import announce
+from runtime.store.points import renumber
 from runtime.store.protocol import Append, AppendOutcome, Claim
 from runtime.store.refs import Refs, note_refs
 from runtime.store.settle import Decisions, approval_row, load_decisions
@@ -87,6 +88,8 @@ def _take_turn(changes: Changes, turn: WriteTurn) -> AppendOutcome:
         return AppendOutcome.CANCEL_FIRST
     if not append.status.ended and changes.decisions.contradicts(append):
         return AppendOutcome.CANCEL_FIRST
+    if ARMED and without("head"):
+        renumber(turn.rows, run.head)
     _change(run, turn)
     changes.turns.append(turn)
     changes.events.extend(turn.rows)

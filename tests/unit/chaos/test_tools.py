@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from runtime.engine.events import Event, Kind
+from runtime.store.codec import event_row, read_event
+from runtime.store.points import renumber
+from runtime.store.rows import EVENT_COLUMNS
 from tests.chaos import results
 from tests.chaos.failpoints import FailPoints
 from tests.chaos.faults import FAULTS, Fault, Injection, load_faults
@@ -129,3 +133,9 @@ def test_the_table_is_written_between_its_markers(tmp_path):
 def test_every_fault_has_a_name_of_its_own_and_both_counts():
     assert len(load_faults()) == len(FAULTS) >= 13
     assert all(fault.quick >= 1 and fault.bar >= fault.quick and fault.databases for fault in FAULTS.values())
+
+
+def test_events_that_are_renumbered_are_still_whole():
+    row = event_row("a run", Event(3, 1, Kind.RUN_STARTED, 1_000))
+    renumber([row], 7)
+    assert read_event("a run", [row[column.name] for column in EVENT_COLUMNS]).seq == 8
