@@ -40,7 +40,8 @@ async def kill_under_large(scene: Scene) -> None:
     while scene.done < scene.count:
         number = len(took)
         rng = random.Random(scene.rng.random())
-        given = {"token": f"large-{number}-{rng.randrange(2**32):08x}", "n": rng.randrange(1000), "items": [rng.randrange(1000) for _ in range(ITEMS)]}
+        items = [rng.randrange(1000) for _ in range(scene.notes.get("items", ITEMS))]
+        given = {"token": f"large-{number}-{rng.randrange(2**32):08x}", "n": rng.randrange(1000), "items": items}
         began = time.monotonic()
         started = await scene.driver.start(program, given)
         kills = 0

@@ -17,7 +17,7 @@ KINDS: tuple[tuple[Nemesis, int], ...] = (
 
 async def mix(scene: Scene) -> None:
     """All kinds in random order, again and again."""
-    scene.notes["wanted_in_flight"] = 25
+    scene.notes |= {"wanted_in_flight": 15, "items": 1_000}
     while scene.done < scene.count:
         kinds = list(KINDS)
         scene.rng.shuffle(kinds)
@@ -42,7 +42,7 @@ register(
         mix,
         quick=19,
         bar=1900,
-        load=Load("rarely crashing", rate=4, in_flight=40, runs_per_injection=8),
+        load=Load("rarely crashing", rate=3, in_flight=25, runs_per_injection=6),
         settings={"api_replicas": 2},
         seconds=300,
         shard=19,
