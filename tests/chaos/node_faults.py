@@ -128,13 +128,17 @@ async def kill_everything(scene: Scene) -> None:
 
 
 def _moving(scene: Scene):
-    """Whether runs end again."""
-    before = scene.driver.in_flight
+    """Whether runs end again; how many are in flight says nothing while new ones are started."""
 
-    async def fewer() -> bool:
-        return scene.driver.in_flight < max(1, before * 0.9)
+    def ended() -> int:
+        return sum(run.ended is not None for run in scene.driver.runs.values())
 
-    return fewer
+    before = ended()
+
+    async def more() -> bool:
+        return ended() > before
+
+    return more
 
 
 register(Fault("F3", "a raylet is killed", kill_raylets, quick=4, bar=100, load=Load(rate=3, runs_per_injection=25), seconds=140, shard=10))
