@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(default=None, validation_alias=_named("OPENAI_BASE_URL", "openai_base_url"))
     python_modules: list[str] = ["examples", "bench"]
     """Modules (and what is below them) that `python` steps and tools may call. Everything else is refused."""
+    code_steps: bool = False
+    """Whether `code` steps may run. Their programs reach nothing, but they are programs that whoever may publish a workflow brings along."""
     outbound_allow: list[str] = []
     """`host`, `host:port`, or CIDR that http steps may reach although it is not a public address."""
 

@@ -89,7 +89,7 @@ def show_workflow(name: Name, *, as_json: Json = False) -> None:
             ("description", document.get("description")),
         )
     )
-    kinds = ("agent", "http", "python", "set", "switch", "workflow", "approval", "wait", "signal")
+    kinds = ("agent", "http", "python", "code", "set", "switch", "workflow", "approval", "wait", "signal")
     steps = [*document["steps"].items(), *(document.get("finally") or {}).items()]
     rows = [
         (step, next((kind for kind in kinds if kind in body), ""), ", ".join(body.get("needs") or ()), body.get("description", "")[:60]) for step, body in steps

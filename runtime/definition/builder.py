@@ -101,6 +101,10 @@ class HttpOptions(Options, total=False):
     max_response: str | int
 
 
+class CodeOptions(Options, total=False):
+    memory: str | int
+
+
 class WorkflowOptions(Options, total=False):
     inputs: Mapping[str, Any]
     version: str
@@ -156,6 +160,9 @@ class Flow:
 
     def python(self, id: str, *, function: str, args: Mapping[str, Any] | None = None, **options: Unpack[Options]) -> StepRef:  # noqa: A002  # as above
         return self._add(id, "python", {"function": function} if args is None else {"function": function, "args": args}, options, Options)
+
+    def code(self, id: str, source: str, *, inputs: Mapping[str, Any] | None = None, **options: Unpack[CodeOptions]) -> StepRef:  # noqa: A002  # as above
+        return self._add(id, "code", {"source": source} if inputs is None else {"source": source, "inputs": inputs}, options, CodeOptions)
 
     def set(self, id: str, values: Mapping[str, Any], **options: Unpack[Options]) -> StepRef:  # noqa: A002  # as above
         return self._add(id, "set", values, options, Options)

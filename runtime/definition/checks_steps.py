@@ -12,7 +12,7 @@ from runtime.definition.schemas import check_value, schema_problem
 from runtime.definition.structure import Draft
 from runtime.definition.types import parse_duration
 
-_ATTEMPTS = frozenset({StepKind.AGENT, StepKind.HTTP, StepKind.PYTHON, StepKind.WORKFLOW})
+_ATTEMPTS = frozenset({StepKind.AGENT, StepKind.HTTP, StepKind.PYTHON, StepKind.CODE, StepKind.WORKFLOW})
 """Kinds that make attempts, which may fail and be repeated."""
 _WAITING = frozenset({StepKind.APPROVAL, StepKind.WAIT, StepKind.SIGNAL})
 """Kinds that wait for something from outside: as the items of a map they would need a state and an id each, which only runs have."""

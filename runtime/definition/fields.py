@@ -2,14 +2,20 @@
 
 from typing import Any
 
-from runtime.definition.model import Agent, Http, Model, Python, Step, StepKind
+from runtime.definition.model import Agent, Code, Http, Model, Python, Step, StepKind
 from runtime.definition.names import Names
 from runtime.definition.templates import Constant, Object, Single, Template, Textual, compile_text, compile_value
 
-REMOTE_MODELS: dict[StepKind, type[Model]] = {StepKind.AGENT: Agent, StepKind.HTTP: Http, StepKind.PYTHON: Python}
+REMOTE_MODELS: dict[StepKind, type[Model]] = {StepKind.AGENT: Agent, StepKind.HTTP: Http, StepKind.PYTHON: Python, StepKind.CODE: Code}
 TEXTS = {StepKind.AGENT: ("prompt", "instructions"), StepKind.HTTP: ("url",), StepKind.PYTHON: (), StepKind.APPROVAL: ("message",)}
 """Fields that are one text each; their result is always text."""
-VALUES = {StepKind.AGENT: (), StepKind.HTTP: ("query", "body"), StepKind.PYTHON: ("args",), StepKind.APPROVAL: ("show",), StepKind.WORKFLOW: ("inputs",)}
+VALUES = {
+    StepKind.HTTP: ("query", "body"),
+    StepKind.PYTHON: ("args",),
+    StepKind.CODE: ("inputs",),
+    StepKind.APPROVAL: ("show",),
+    StepKind.WORKFLOW: ("inputs",),
+}
 """Fields that hold any JSON with texts inside."""
 TEXT_OBJECTS = {StepKind.HTTP: ("headers",)}
 """Fields that are objects of texts."""

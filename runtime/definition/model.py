@@ -8,9 +8,10 @@ a *value* field (`args`, `set`, `body`…) holds JSON whose strings are texts.
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 from runtime.definition.types import Cel, Duration, InputName, JsonSchema, Size, StepId, Text, Threshold, Value, WorkflowName
+from runtime.sandbox.program import DEFAULT_MEMORY, MAX_MEMORY, MAX_SOURCE, MIN_MEMORY
 
 MAX_STEPS = 1_000
 MAX_MAP_ITEMS = 100_000
@@ -24,6 +25,7 @@ class StepKind(StrEnum):
     AGENT = "agent"
     HTTP = "http"
     PYTHON = "python"
+    CODE = "code"
     SET = "set"
     SWITCH = "switch"
     WORKFLOW = "workflow"
@@ -134,6 +136,23 @@ class Python(Model):
     """Keyword arguments."""
 
 
+def _memory(size: int) -> int:
+    if not MIN_MEMORY <= size <= MAX_MEMORY:
+        raise ValueError(f"the memory of a program is between {MIN_MEMORY >> 20}MiB and {MAX_MEMORY >> 20}MiB; more belongs into a python step")
+    return size
+
+
+class Code(Model):
+    """A small program in a sandbox: JSON in, JSON out, and nothing else within its reach."""
+
+    source: Annotated[str, Field(min_length=1, max_length=MAX_SOURCE, json_schema_extra={"x-agentic": "code"})]
+    """A subset of Python, no template: values come as `inputs`. What it returns at its top level (`return …`) is the output."""
+    inputs: dict[InputName, Value] = Field(default={}, max_length=100)
+    """The names the program finds."""
+    memory: Annotated[Size, AfterValidator(_memory)] = DEFAULT_MEMORY
+    """Of the program with all its values."""
+
+
 class Case(Model):
     """One branch of a switch; the first whose `when` is true is taken. `else` takes what is left and comes last."""
 
@@ -195,6 +214,7 @@ class Step(Model):
     agent: Agent | None = None
     http: Http | None = None
     python: Python | None = None
+    code: Code | None = None
     set: dict[StepId, Value] | None = None
     """Values computed from earlier ones, without leaving the engine."""
     switch: Annotated[list[Case], Field(min_length=1, max_length=100)] | None = None

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from runtime.definition.expressions import Expression, compile_expression
-from runtime.definition.fields import compile_mapping, engine_template
+from runtime.definition.fields import REMOTE_MODELS, compile_mapping, engine_template
 from runtime.definition.model import Definition, Goto, Retry, Step, StepKind
 from runtime.definition.templates import Template
 from runtime.errors import DefinitionInvalid
 
-REMOTE = frozenset({StepKind.AGENT, StepKind.HTTP, StepKind.PYTHON})
+REMOTE = frozenset(REMOTE_MODELS)
 _BY_ITEM = frozenset({"item", "index"})
 
 
@@ -43,7 +43,7 @@ class PlannedStep:
     """What the engine renders itself. It renders to: of a set its mapping; of a workflow its inputs; of an approval
     `{message, show}`; of a wait `{for: duration text or number of seconds}` or `{until: RFC 3339 text}`. None for all others."""
     scope_names: frozenset[str]
-    """Names the executor of an agent, http or python step needs, without `item` and `index`."""
+    """Names the executor of an agent, http, python or code step needs, without `item` and `index`."""
     retry: Retry
     timeout: int | None
     """Milliseconds of one attempt."""

@@ -1,4 +1,4 @@
-"""Templates of agent, http and python steps, compiled once per definition where they are carried out."""
+"""Templates of agent, http, python and code steps, compiled once per definition where they are carried out."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -28,7 +28,7 @@ class CompiledSpec:
 
 
 def compile_spec(kind: str, spec: Mapping[str, Any]) -> CompiledSpec:
-    """Compile a step (as JSON) of kind agent, http or python. Raises TemplateInvalid, or ValueError for another kind or an invalid step."""
+    """Compile a step (as JSON) of kind agent, http, python or code. Raises TemplateInvalid, or ValueError for another kind or an invalid step."""
     word = StepKind(kind)
     if word not in REMOTE_MODELS:
         raise ValueError(f"a {kind} step has no executor")

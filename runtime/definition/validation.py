@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.definition.checks_expressions import check_expressions
 from runtime.definition.checks_graph import check_graph
+from runtime.definition.checks_programs import check_programs
 from runtime.definition.checks_steps import check_concurrency, check_inputs_declared, check_steps
 from runtime.definition.findings import Findings
 from runtime.definition.jsonvalue import check_json
@@ -34,6 +35,7 @@ def parse(source: str | bytes | dict[str, Any]) -> Loaded:
     """Read and check a definition: YAML or JSON text, or its JSON value.
 
     Raises DefinitionInvalid with all problems, in the order of the document; with line and column when `source` is text.
+    Raises Overloaded when it has programs and no worker can be started to read them.
     """
     document, marks = (source, Marks()) if isinstance(source, dict) else read(source)
     findings = Findings(marks)
@@ -46,6 +48,7 @@ def parse(source: str | bytes | dict[str, Any]) -> Loaded:
     check_inputs_declared(draft, findings)
     check_concurrency(draft, findings)
     check_steps(draft, findings)
+    check_programs(draft, findings)
     check_graph(draft, check_expressions(draft, findings), findings)
     findings.raise_if_any()
     if draft.definition is None:

@@ -16,6 +16,7 @@ import structlog
 from runtime.errors import AgenticError, StepFailed
 from runtime.failpoints import ARMED, reach
 from runtime.steps.agent import AgentKind
+from runtime.steps.code import CodeKind
 from runtime.steps.context import Clock, StepServices, Work
 from runtime.steps.flights import Flight, FlightKey, Kept, Outbox
 from runtime.steps.http import HttpKind
@@ -42,7 +43,7 @@ class StepKindRunner(Protocol):
 
 def _usual_kinds(services: StepServices) -> Mapping[str, StepKindRunner]:
     caller = Caller(services)
-    return {"python": PythonKind(services, caller), "http": HttpKind(services), "agent": AgentKind(services, caller)}
+    return {"python": PythonKind(services, caller), "http": HttpKind(services), "agent": AgentKind(services, caller), "code": CodeKind(services)}
 
 
 class Lane:

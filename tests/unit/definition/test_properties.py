@@ -39,7 +39,7 @@ def _has_scalars(value):
     return any(map(_has_scalars, value)) if isinstance(value, list) else not isinstance(value, str)
 
 
-WORDS = """name steps inputs outputs finally agent http python set switch wait map over loop until when needs retry prompt url function args then
+WORDS = """name steps inputs outputs finally agent http python code set switch wait map over loop until when needs retry prompt url function args then
 else on_error goto a b"""
 words = st.sampled_from(WORDS.split())
 pieces = st.sampled_from(["inputs.a", "steps.a.output", "${{", "}}", "${{ item }}", "1 +", "'", "a:b", "30s", "true", "\ud800", "\0", "x" * 100])

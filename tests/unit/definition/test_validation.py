@@ -79,7 +79,7 @@ PROBLEMS = {
     "word of CEL as id": (STEP + "  in: {wait: {for: 1s}}", [("/steps/in", 4, 3, "'in' is a word of the expression language; give the step another id")]),
     "no kind": (
         STEP + "  x: {when: 'true'}",
-        [("/steps/x", 4, 3, "a step has exactly one of agent, http, python, set, switch, workflow, approval, wait, signal; this one has none")],
+        [("/steps/x", 4, 3, "a step has exactly one of agent, http, python, code, set, switch, workflow, approval, wait, signal; this one has none")],
     ),
     "two kinds": (STEP + "  x: {set: {a: 1}, wait: {for: 1s}}", [("/steps/x/wait", 4, 20, "a step has exactly one kind; this one is 'set' already")]),
     "misspelled kind": (STEP + "  x: {agnet: {prompt: hi}}", [("/steps/x/agnet", 4, 7, "there is no field 'agnet' here; did you mean 'agent'?")]),
