@@ -21,6 +21,7 @@ steps:
     python: {function: "tools.rank:rank", args: {notes: "${{ steps.notes.output }}", first: "${{ steps.notes.output[0].title }}"}}
     resources: {num_cpus: 2, memory: 2GiB}
     on_error: {goto: excuse}
+  best: {code: {source: "return notes[0]", inputs: {notes: "${{ steps.notes.output }}"}, memory: 128MiB}, timeout: 5s}
   excuse: {set: {why: "${{ steps.rank.error }}"}}
   enough: {switch: [{when: size(steps.rank.output) >= 3, then: widen}, {else: pause}]}
   widen: {workflow: {name: widen-search, inputs: {topic: "${{ inputs.topic }}"}}}
@@ -60,6 +61,7 @@ def research() -> Flow:
         resources=Resources(num_cpus=2.0, memory="2GiB"),
         on_error=excuse,
     )
+    flow.code("best", "return notes[0]", inputs={"notes": notes.output}, memory="128MiB", timeout="5s")
     widen = flow.workflow("widen", name="widen-search", inputs={"topic": topic})
     pause = flow.wait("pause", duration="30s")
     flow.switch("enough", [(f"size({rank.output.cel}) >= 3", widen)], otherwise=pause)

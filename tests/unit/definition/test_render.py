@@ -31,6 +31,13 @@ def test_only_the_fields_meant_for_it_are_templates():
     assert (rendered["model"], rendered["output"]) == ("${{ inputs.x }}", {"const": "${{ inputs.y }}"})
 
 
+def test_a_program_is_no_template_but_its_inputs_are():
+    spec = compile_spec("code", {"code": {"source": "return '${{ inputs.x }}' + a", "inputs": {"a": "${{ item }}", "b": ["${{ inputs.n }}"]}}})
+    rendered = spec.render({"item": {"k": 1}, "inputs.n": 3})
+    assert rendered == {"source": "return '${{ inputs.x }}' + a", "inputs": {"a": {"k": 1}, "b": [3]}, "memory": 64 * 2**20}
+    assert spec.names == {"item", "inputs.n"}
+
+
 def test_the_plans_spec_is_what_the_executor_takes():
     loaded = parse("name: a\nsteps: {x: {python: {function: 'a:b', args: {k: '${{ run.id }}'}}}}")
     step = loaded.plan.steps["x"]

