@@ -53,12 +53,12 @@ def _compared(evidence: Evidence, run_id: str, started: Started) -> Iterator[str
     if status not in allowed:
         yield f"it ended {status} instead of {' or '.join(sorted(allowed))} (cancel: {started.cancel}; error: {body.get('error')})"
         return
-    if status == SUCCEEDED and not same(expected.output, body.get("output")):
+    if status == SUCCEEDED and not same(expected.output, evidence.whole(body.get("output"))):
         yield f"output {str(body.get('output'))[:300]} instead of {str(expected.output)[:300]}"
     if status == FAILED and (body.get("error") or {}).get("code") != expected.error:
         yield f"error {body.get('error')} instead of {expected.error}"
     detail = evidence.details.get(run_id)
-    if detail is not None and (detail["status"] != status or (status == SUCCEEDED and not same(expected.output, detail["output"]))):
+    if detail is not None and (detail["status"] != status or (status == SUCCEEDED and not same(expected.output, evidence.whole(detail["output"])))):
         yield f"GET says {detail['status']} {str(detail['output'])[:200]}, the journal says {status}"
     yield from _steps(evidence, run_id, started, complete=status == SUCCEEDED)
 
@@ -69,6 +69,7 @@ def _steps(evidence: Evidence, run_id: str, started: Started, *, complete: bool)
     listed = {step["step"]: step for step in evidence.steps.get(run_id, ())}
     for name, result in started.expected.steps.items():
         told = journal.steps.get(name, Told())
+        told.output = evidence.whole(told.output)
         yield from _step(name, result, told, complete=complete)
         if name in listed and told.status is not None and listed[name]["status"] != told.status:
             yield f"step {name}: GET says {listed[name]['status']}, the journal says {told.status}"

@@ -38,12 +38,19 @@ class Evidence:
     before: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     after: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     fsck: list[str] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    """sha256 → large outputs, which journals and answers only refer to."""
     least_share: float = 0.8
 
     def end(self, run_id: str) -> dict[str, Any] | None:
         """The run's last event, if it is an end."""
         journal = self.journals.get(run_id)
         return journal[-1] if journal and journal[-1]["event"] in ENDS else None
+
+    def whole(self, value: Any) -> Any:
+        """An output, brought in when it is a reference."""
+        digest = referred(value)
+        return value if digest is None else self.values.get(digest, value)
 
     def arrivals(self) -> dict[str, list[dict[str, Any]]]:
         """Tag → what arrived of it, effects and model calls alike."""
@@ -52,6 +59,11 @@ class Evidence:
             if entry["kind"] in ("effect", "model") and entry["tag"] is not None:
                 found[entry["tag"]].append(entry)
         return found
+
+
+def referred(value: Any) -> str | None:
+    """The hash of what this is a reference to, if it is one."""
+    return value["$artifact"]["sha256"] if isinstance(value, dict) and set(value) == {"$artifact"} else None
 
 
 async def gather_evidence(client: Client, driver: Driver, witness: Observer, *, full: float, rng: random.Random) -> Evidence:
@@ -63,7 +75,8 @@ async def gather_evidence(client: Client, driver: Driver, witness: Observer, *, 
     async def read(run_id: str, *, whole: bool) -> None:
         async with places:
             try:
-                evidence.journals[run_id] = await client.pages(f"/v1/runs/{run_id}/events", "events")
+                journal = evidence.journals[run_id] = await client.pages(f"/v1/runs/{run_id}/events", "events")
+                await _bring_in(client, evidence, run_id, [(event["body"] or {}).get("output") for event in journal])
                 if whole:
                     await _read_whole(client, evidence, run_id)
             except LookupError as failure:
@@ -72,6 +85,14 @@ async def gather_evidence(client: Client, driver: Driver, witness: Observer, *, 
     await asyncio.gather(*(read(run_id, whole=run_id in driver.runs and rng.random() < full) for run_id in {**evidence.rows, **driver.runs}))
     evidence.ledger = await witness.ledger()
     return evidence
+
+
+async def _bring_in(client: Client, evidence: Evidence, run_id: str, outputs: list[Any]) -> None:
+    for digest in {digest for output in outputs if (digest := referred(output)) is not None} - set(evidence.values):
+        answer = await client.ask("GET", f"/v1/runs/{run_id}/values/{digest}")
+        if answer.status != 200:
+            raise LookupError(f"GET /v1/runs/{run_id}/values/{digest}: {answer.status}")
+        evidence.values[digest] = answer.body
 
 
 async def _read_whole(client: Client, evidence: Evidence, run_id: str) -> None:
