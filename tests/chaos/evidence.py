@@ -69,7 +69,10 @@ def referred(value: Any) -> str | None:
 
 
 async def gather_evidence(client: Client, driver: Driver, witness: Observer, *, full: float, rng: random.Random) -> Evidence:
-    """Ask for everything. `full`: the share of runs whose details and steps are read too; their journals are read always. Raises GaveUpError when not even the list of runs is given."""
+    """Ask for everything. `full`: the share of runs whose details and steps are read too; their journals are read always.
+
+    Raises GaveUpError when not even the list of runs is given.
+    """
     evidence = Evidence(started=driver.runs, seen=driver.seen, counts=client.counts, wrong=client.wrong, problems=driver.problems)
     client.patience = PATIENCE
     evidence.rows = {row["run_id"]: row for row in await client.pages("/v1/runs", "runs")}
