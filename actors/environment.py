@@ -58,6 +58,8 @@ def settings_document(settings: Settings) -> dict[str, Any]:
             value = value.get_secret_value()
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json")
+        if isinstance(value, dict):
+            value = {key: part.model_dump(mode="json", exclude_defaults=True) if isinstance(part, BaseModel) else part for key, part in value.items()}
         document[name] = str(value.absolute()) if isinstance(value, Path) else value
     return {name: value for name, value in document.items() if value is not None}
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from runtime.tool_settings import Api, McpServer
+
 
 def _named(*names: str) -> Any:
     """A field read from these variables (the first one wins) or from its own name in the file."""
@@ -18,6 +20,8 @@ def _named(*names: str) -> Any:
 
 
 Days = Annotated[float, Field(ge=0)]
+ToolName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+"""Of an API or an MCP server; it begins the names of their tools."""
 
 
 class Retention(BaseModel):
@@ -70,7 +74,12 @@ class Settings(BaseSettings):
     code_steps: bool = False
     """Whether `code` steps may run. Their programs reach nothing, but they are programs that whoever may publish a workflow brings along."""
     outbound_allow: list[str] = []
-    """`host`, `host:port`, or CIDR that http steps may reach although it is not a public address."""
+    """`host`, `host:port`, or CIDR that http steps and tools may reach although it is not a public address; tools also without TLS."""
+
+    apis: dict[ToolName, Api] = {}
+    """HTTP APIs that agents may use as tools, by name."""
+    mcp_servers: dict[ToolName, McpServer] = {}
+    """MCP servers whose tools agents may use, by name."""
 
     lease_ms: Annotated[int, Field(ge=200)] = 3000
     """How long an owner may be silent before others take its runs."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from actors.cli import approvals, artifacts, definitions, endpoints, hooks, keys, maintenance, platform, run, runs, schedules
+from actors.cli import approvals, artifacts, definitions, endpoints, hooks, keys, maintenance, platform, run, runs, schedules, tools
 from actors.cli.exits import SUMMARY, CommandError, Exit, exit_for_code
 
 
@@ -78,5 +78,6 @@ app.add_typer(artifacts.artifacts, name="artifacts")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(endpoints.endpoints, name="endpoints")
 app.add_typer(hooks.hooks, name="hooks")
+app.add_typer(tools.tools, name="tools")
 app.add_typer(maintenance.database, name="db")
 app.command()(maintenance.doctor)

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from runtime.agents.providers import Providers
+    from runtime.agents.tools import Tool
 
 Record = Callable[[dict[str, Any]], Awaitable[None]]
 """Keeps the body of one finished call in the run's journal; returns when it is durable."""
@@ -24,6 +25,22 @@ class Callee:
     """Calls it with these keyword arguments, in the right place (event loop or thread) and with its `context` when it wants one."""
 
 
+class Toolsets(Protocol):
+    """Tools that are no functions of this process: operations of HTTP APIs, tools of MCP servers."""
+
+    async def offers(self, entries: Sequence[dict[str, Any]]) -> Any:
+        """JSON that stands for what these entries of an agent's `tools` offer at present. It is journalled, and must be small. Raises StepFailed."""
+        ...
+
+    async def load(self, kept: Any) -> list[dict[str, Any]]:
+        """The offers `kept` stands for, without asking anybody again; `entry` of each is the position of its entry. Raises ArtifactMissing."""
+        ...
+
+    def tool(self, offer: dict[str, Any]) -> "Tool":
+        """The tool an offer describes. Calling it raises ToolRefused with what the model is told, or StepFailed, which ends the attempt."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AgentContext:
     """The surroundings of one attempt of one agent step, or of one item of its map."""
@@ -38,6 +55,8 @@ class AgentContext:
     record: Record | None = None
     """None journals nothing."""
     observe: Observe | None = None
+    toolsets: Toolsets | None = None
+    """None: only functions are tools."""
     seed: int = 0
     """Varies the answers of the simulated model; the same seed always gives the same answers."""
 

@@ -13,8 +13,8 @@ DISCARDED = "discarded"
 class Ledger:
     """The calls of one agent step: those the journal has are given back, the others are made and recorded.
 
-    A body is `{name, n, id?, result, usage?}`: `name` is `model` or `tool:<name>`, `n` counts the calls of that name from 1, and `id` is what
-    the model called a tool call, by which tool calls that ran side by side are told apart.
+    A body is `{name, n, id?, result, usage?}`: `name` is `model`, `tool:<name>` or `tools` (what tools there are), `n` counts the calls of that
+    name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart.
     """
 
     def __init__(self, replay: Sequence[dict[str, Any]] = (), record: Record | None = None) -> None:
@@ -51,6 +51,13 @@ class Ledger:
             if usage is not None:
                 body["usage"] = usage(result)
             await self._record(body)
+        return result
+
+    async def remember(self, name: str, execute: Callable[[], Awaitable[Any]]) -> Any:
+        """Like `call`, for what costs nothing but must not differ between attempts: it does not count as replayed."""
+        replayed = self.replayed
+        result = await self.call(name, execute)
+        self.replayed = replayed
         return result
 
     async def discard(self) -> None:

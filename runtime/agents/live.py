@@ -27,8 +27,8 @@ REPAIRS = 3
 async def run_live(spec: dict[str, Any], model_id: str, context: AgentContext) -> AgentOutcome:
     """Run the loop to its answer. Raises StepFailed; its `details.usage` says what the attempt took all the same."""
     choice = context.providers.choose(model_id)
-    tools = tools_of(spec["tools"], context)
     ledger = Ledger(context.replay, context.record)
+    tools = await tools_of(spec["tools"], context, ledger)
     toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"])
     shape, agent = shape_of(_canonical(spec["output"])), _agent(_canonical(spec["output"]), _canonical([_told(tool) for tool in tools]))
     usage = RunUsage()

@@ -12,7 +12,7 @@ from runtime.agents.filling import fill
 from runtime.agents.ledger import Ledger
 from runtime.agents.merging import UnsatisfiableError
 from runtime.agents.toolbox import Toolbox
-from runtime.agents.tools import Tool, tools_of
+from runtime.agents.tools import Tool, function_tools
 from runtime.errors import StepFailed
 
 SENTENCES = 5
@@ -23,7 +23,8 @@ async def run_simulated(spec: dict[str, Any], context: AgentContext) -> AgentOut
     """Answer without a model. Raises StepFailed `simulation_impossible` when no value for the schema is found, and what tools raise."""
     topic, prompt = spec["instructions"], spec["prompt"]
     ledger = Ledger(context.replay, context.record)
-    toolbox = Toolbox(tools_of(spec["tools"], context), ledger, spec["limits"]["tool_calls"]) if spec["tools"] else None
+    references = [entry for entry in spec["tools"] if isinstance(entry, str)]  # the others are on the network
+    toolbox = Toolbox(function_tools(references, context), ledger, spec["limits"]["tool_calls"]) if references else None
     said = await _ask_tools(toolbox, spec, context.seed) if toolbox is not None else []
     digest = Digest("\n\n".join([prompt, *said]) if said else prompt, topic=topic)
     output = _answer(spec["output"], digest, context.seed)

@@ -1,5 +1,6 @@
 """Calls the tools of one agent step: arguments checked, results bounded and journalled, failures told to the model."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import structlog
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from runtime.agents.ledger import Ledger
-from runtime.agents.tools import Tool
+from runtime.agents.tools import Tool, ToolRefused
 from runtime.definition.schemas import check_value
 from runtime.errors import AgenticError, Problem, StepFailed
 
@@ -25,6 +26,7 @@ class Toolbox:
         self._tools = {tool.name: tool for tool in tools}
         self._ledger = ledger
         self._limit = limit
+        self._marks: Counter[str] = Counter()
         self.calls = 0
 
     @property
@@ -49,18 +51,27 @@ class Toolbox:
         self.calls += 1
         if self.calls > self._limit:
             raise StepFailed("agent_limit", f"the agent wanted more than {self._limit} tool calls", retryable=False)
-        result: dict[str, Any] = await self._ledger.call(f"tool:{name}", lambda: self._execute(name, args), call_id=call_id)
+        mark = self._mark(name, call_id)
+        result: dict[str, Any] = await self._ledger.call(f"tool:{name}", lambda: self._execute(name, args, mark), call_id=call_id)
         return result
 
-    async def _execute(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
+    def _mark(self, name: str, call_id: str | None) -> str:
+        # Some models count their calls from one again in each answer.
+        mark = f"{name} {call_id or ''}"
+        self._marks[mark] += 1
+        return f"{mark} {self._marks[mark]}"
+
+    async def _execute(self, name: str, args: dict[str, Any], mark: str) -> dict[str, Any]:
         try:
-            value = await self._tools[name].callee.invoke(args)
+            value = await self._tools[name].invoke(args, mark)
             data = to_json(value, inf_nan_mode="strings")
             if len(data) > MAX_RESULT:
                 return {"failed": f"the result has {len(data)} bytes; at most {MAX_RESULT} can be used: ask for less"}
             return {"value": from_json(data)}
         except AgenticError:
             raise
+        except ToolRefused as refusal:
+            return {"failed": str(refusal)[:MAX_MESSAGE]}
         except PydanticSerializationError as error:
             return {"failed": f"the result is not JSON: {error}"[:MAX_MESSAGE]}
         except Exception as error:

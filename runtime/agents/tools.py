@@ -1,8 +1,8 @@
-"""What a model is told of a tool: a name, what it does, and the JSON Schema of its arguments, all taken from the function."""
+"""What a model is told of a tool: a name, what it does, and the JSON Schema of its arguments, taken from a function or from whoever offers it."""
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, create_model
 
 from runtime.agents.context import AgentContext, Callee
+from runtime.agents.ledger import Ledger
 from runtime.errors import StepFailed
 
 GROUP = "agentic_workflows.tools"
@@ -20,24 +21,53 @@ CONTEXT = "context"
 MAX_DESCRIPTION = 2_000
 
 
+class ToolRefused(Exception):
+    """A tool says no, in a sentence the model is told as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function as a model sees it."""
+    """Something a model can call, as it sees it."""
 
     name: str
     description: str
     parameters: dict[str, Any]
     """JSON Schema of an object."""
-    callee: Callee
+    invoke: Callable[[dict[str, Any], str], Awaitable[Any]]
+    """Calls it with these arguments. The text tells the call from all others of its step (or item), and is the same in every attempt."""
 
 
-def tools_of(references: Sequence[str], context: AgentContext) -> list[Tool]:
-    """The tools an agent names, in its order.
+async def tools_of(entries: Sequence[str | dict[str, Any]], context: AgentContext, ledger: Ledger) -> list[Tool]:
+    """The tools an agent names, in its order. What others offer is asked for once and journalled, so that all attempts see the same tools.
+
+    Raises StepFailed: what `function_tools` and `context.toolsets` raise, or `tool_invalid` for two tools of one name.
+    """
+    foreign = [entry for entry in entries if not isinstance(entry, str)]
+    offered = iter(await _offered(foreign, context, ledger) if foreign else ())
+    tools: list[Tool] = []
+    for entry in entries:
+        tools += function_tools([entry], context) if isinstance(entry, str) else next(offered)
+    return _distinct(tools)
+
+
+async def _offered(entries: list[dict[str, Any]], context: AgentContext, ledger: Ledger) -> list[list[Tool]]:
+    toolsets = context.toolsets
+    if toolsets is None:
+        raise StepFailed("tool_not_found", "only functions are tools here", retryable=False)
+    offers = await toolsets.load(await ledger.remember("tools", lambda: toolsets.offers(entries)))
+    return [[toolsets.tool(offer) for offer in offers if offer["entry"] == at] for at in range(len(entries))]
+
+
+def function_tools(references: Sequence[str], context: AgentContext) -> list[Tool]:
+    """Functions as tools, in their order.
 
     Raises StepFailed, never retryable: what `context.resolve` raises, `tool_not_found`, or `tool_invalid` for two tools of one name or
     a function whose parameters have no JSON Schema.
     """
-    tools = [_tool(reference, context.resolve(_function_reference(reference))) for reference in references]
+    return _distinct([_tool(reference, context.resolve(_function_reference(reference))) for reference in references])
+
+
+def _distinct(tools: list[Tool]) -> list[Tool]:
     names = [tool.name for tool in tools]
     for name in names:
         if names.count(name) > 1:
@@ -48,21 +78,22 @@ def tools_of(references: Sequence[str], context: AgentContext) -> list[Tool]:
 def _function_reference(reference: str) -> str:
     if ":" in reference:
         return reference
-    registered = _registered().get(reference)
-    if registered is None:
-        known = ", ".join(sorted(_registered())) or "none"
+    found = registered().get(reference)
+    if found is None:
+        known = ", ".join(sorted(registered())) or "none"
         raise StepFailed("tool_not_found", f"there is no tool '{reference}'; registered: {known}; or write module:function", retryable=False)
-    return registered
+    return found
 
 
 @lru_cache(maxsize=1)
-def _registered() -> dict[str, str]:
+def registered() -> dict[str, str]:
+    """The functions installed packages register as tools: name to `module:function`."""
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
 def _tool(reference: str, callee: Callee) -> Tool:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", reference.rpartition(":")[2])[:64]
-    return Tool(name, description_of(callee.function), schema_of(callee.function), callee)
+    return Tool(name, description_of(callee.function), schema_of(callee.function), lambda args, _: callee.invoke(args))
 
 
 @lru_cache(maxsize=1024)

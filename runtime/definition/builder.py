@@ -85,7 +85,7 @@ class Options(TypedDict, total=False):
 class AgentOptions(Options, total=False):
     instructions: str
     model: str
-    tools: Sequence[str]
+    tools: Sequence[str | Mapping[str, Any]]
     output: Mapping[str, Any]
     temperature: float
     max_tokens: int

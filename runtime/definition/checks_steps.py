@@ -5,11 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from runtime.definition.findings import Findings
+from runtime.definition.foreign import Refused
 from runtime.definition.model import Step, StepKind
 from runtime.definition.names import CEL_WORDS
+from runtime.definition.openapi import operations_of, server_of
 from runtime.definition.pointers import join
 from runtime.definition.schemas import check_value, schema_problem
 from runtime.definition.structure import Draft
+from runtime.definition.tools import API_NAME, OpenApiTools
 from runtime.definition.types import parse_duration
 
 _ATTEMPTS = frozenset({StepKind.AGENT, StepKind.HTTP, StepKind.PYTHON, StepKind.CODE, StepKind.WORKFLOW})
@@ -123,8 +126,28 @@ def _parse_time(text: str) -> datetime:
 
 
 def _check_agent(step: Step, pointer: str, findings: Findings) -> None:
-    if step.agent is not None and step.agent.output is not None:
+    if step.agent is None:
+        return
+    if step.agent.output is not None:
         _check_schema(step.agent.output, join(pointer, "agent", "output"), findings)
+    for at, entry in enumerate(step.agent.tools):
+        if isinstance(entry, OpenApiTools):
+            _check_api(entry, join(pointer, "agent", "tools", at), findings)
+
+
+def _check_api(entry: OpenApiTools, pointer: str, findings: Findings) -> None:
+    """A document that is at hand is read to its end, so that what a model could never call is known now."""
+    if isinstance(entry.openapi, str):
+        if not API_NAME.fullmatch(entry.openapi) and not entry.openapi.startswith(("https://", "http://")):
+            findings.add(join(pointer, "openapi"), f"write the name of an API ({API_NAME.pattern}), or the URL of a document")
+        return
+    try:
+        operations_of(entry.openapi, entry.operations)
+    except Refused as reason:
+        findings.add(pointer, str(reason))
+        return
+    if server_of(entry.openapi) is None:
+        findings.add(join(pointer, "openapi"), "the document names no server, so nobody knows where its operations are: write servers: [{url: https://…}]")
 
 
 def _check_approval(step: Step, pointer: str, findings: Findings) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from runtime.definition.model import Agent, Code, Http, Model, Python, Step, StepKind
+from runtime.definition.base import Model
+from runtime.definition.model import Agent, Code, Http, Python, Step, StepKind
 from runtime.definition.names import Names
 from runtime.definition.templates import Constant, Object, Single, Template, Textual, compile_text, compile_value
 

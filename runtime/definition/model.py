@@ -8,8 +8,10 @@ a *value* field (`args`, `set`, `body`…) holds JSON whose strings are texts.
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, ConfigDict, Field, PositiveInt
 
+from runtime.definition.base import Model
+from runtime.definition.tools import MAX_TOOLS, Tools
 from runtime.definition.types import Cel, Duration, InputName, JsonSchema, Size, StepId, Text, Threshold, Value, WorkflowName
 from runtime.sandbox.program import DEFAULT_MEMORY, MAX_MEMORY, MAX_SOURCE, MIN_MEMORY
 
@@ -32,12 +34,6 @@ class StepKind(StrEnum):
     APPROVAL = "approval"
     WAIT = "wait"
     SIGNAL = "signal"
-
-
-class Model(BaseModel):
-    """Base of every part of a definition: unknown keys are errors, nothing is converted silently, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Retry(Model):
@@ -105,8 +101,8 @@ class Agent(Model):
     instructions: Text = ""
     model: Annotated[str, Field(max_length=200)] | None = None
     """`provider:model`, such as `openai:gpt-5-mini`; the workflow's default when absent."""
-    tools: list[Annotated[str, Field(max_length=300)]] = Field(default=[], max_length=128)
-    """Names of registered tools, or `module:function` of an allowed module."""
+    tools: list[Tools] = Field(default=[], max_length=MAX_TOOLS)
+    """Names of registered functions or `module:function` of an allowed module, operations of HTTP APIs, tools of MCP servers."""
     output: JsonSchema | None = None
     """The schema the answer must satisfy; plain text when absent."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None

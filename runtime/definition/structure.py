@@ -27,7 +27,11 @@ _TYPES = {
     "model_attributes_type": "must be an object (fields with values)",
     "list_type": "must be a list",
 }
-_AS_A_WHOLE = {"on_error": "write fail, continue, or {goto: <step>}", "for": "write a duration such as 30s, or a text with ${{ }} that becomes one"}
+_AS_A_WHOLE = {
+    "on_error": "write fail, continue, or {goto: <step>}",
+    "for": "write a duration such as 30s, or a text with ${{ }} that becomes one",
+    "openapi": "write the name of an API, the URL of an OpenAPI document, or the document itself",
+}
 """Fields that take several forms: one sentence instead of one for each form."""
 
 
@@ -163,8 +167,7 @@ def _fields(steps: list[str | int]) -> list[str]:
     type_: Any = Definition
     for step in steps:
         type_ = _inside(type_, step)
-    model = _model(type_)
-    return [info.alias or name for name, info in model.model_fields.items()] if model else []
+    return [info.alias or name for model in _models(type_) for name, info in model.model_fields.items()]
 
 
 def _members(type_: Any) -> list[Any]:
@@ -173,8 +176,8 @@ def _members(type_: Any) -> list[Any]:
     return [inner for member in get_args(type_) for inner in _members(member)] if get_origin(type_) in (Union, UnionType) else [type_]
 
 
-def _model(type_: Any) -> type[BaseModel] | None:
-    return next((member for member in _members(type_) if isinstance(member, type) and issubclass(member, BaseModel)), None)
+def _models(type_: Any) -> list[type[BaseModel]]:
+    return [member for member in _members(type_) if isinstance(member, type) and issubclass(member, BaseModel)]
 
 
 def _inside(type_: Any, step: str | int) -> Any:

@@ -55,6 +55,17 @@ class AllowList:
                 hosts.add(_host_and_port(entry))
         return cls(frozenset(hosts), tuple(networks))
 
+    def lists(self, host: str, port: int) -> bool:
+        """Whether the operator has named this host himself, whatever it resolves to."""
+        name = host.lower().rstrip(".").removeprefix("[").removesuffix("]")
+        if (name, None) in self.hosts or (name, port) in self.hosts:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return any(address in network for network in self.networks)
+
     def allows(self, host: str, port: int, address: Address) -> bool:
         """Whether a connection to `host` on `port`, which resolved to `address`, is in order."""
         name = host.lower().rstrip(".")

@@ -6,10 +6,15 @@ from typing import Any
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.providers import Providers
+from runtime.settings import Settings
+from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices, Work
 from runtime.steps.functions import resolve
+from runtime.steps.outbound import Outbound
 from runtime.steps.outcome import Outcome
 from runtime.steps.python import Caller
+from runtime.toolsets.network import Network
+from runtime.toolsets.toolsets import SharedToolsets, StepToolsets
 
 TOOLS = "agentic_workflows.tools"
 
@@ -22,6 +27,7 @@ class AgentKind:
         self._caller = caller
         self._allowed = tuple(services.settings.python_modules)
         self._providers = Providers(services.settings)
+        self._toolsets = SharedToolsets(services.settings, services.artifacts, partial(network, services.settings))
 
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
         """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
@@ -29,8 +35,9 @@ class AgentKind:
         return Outcome(outcome.output, outcome.usage)
 
     async def close(self) -> None:
-        """Close the connections to the providers."""
+        """Close the connections to providers and tools."""
         await self._providers.aclose()
+        await self._toolsets.close()
 
     def _context(self, work: Work) -> AgentContext:
         call, record = work.call, self._services.record
@@ -41,8 +48,15 @@ class AgentKind:
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
+            toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent),
         )
 
     def _callee(self, work: Work, reference: str) -> Callee:
         function = resolve(reference, self._allowed, group=TOOLS)
         return Callee(function.call, partial(self._caller.call, function, work=work))
+
+
+def network(settings: Settings) -> Network:
+    """The guarded way out of this process's tools."""
+    allow = AllowList.parse(settings.outbound_allow)
+    return Network(Outbound(allow), allow.lists)

@@ -57,6 +57,7 @@ def test_help_names_every_command_and_exit_code(command):
         "keys",
         "endpoints",
         "hooks",
+        "tools",
         "db",
         "doctor",
     ):

@@ -1,0 +1,51 @@
+"""What an agent may name as its tools: a Python function by text, or an object whose first key says where the tools come from."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from runtime.definition.base import Model
+
+MAX_TOOLS = 128
+"""Entries of one agent, and names within one entry."""
+API_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+"""How APIs and MCP servers are called: their names begin the names of their tools."""
+FORMS = "write the name of a function, {openapi: <name, URL or document>} or {mcp: <server>}"
+
+Name = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class OpenApiTools(Model):
+    """Operations of an HTTP API, each as a tool."""
+
+    openapi: Annotated[str, Field(min_length=1, max_length=2_000)] | dict[str, Any]
+    """The name of an API the operator has registered, the URL of an OpenAPI document, or the document itself."""
+    operations: list[Name] = Field(default=[], max_length=MAX_TOOLS)
+    """Operation ids, or `GET /path` for an operation without one; all that are allowed when empty."""
+
+
+class McpTools(Model):
+    """Tools of an MCP server. Servers are named here and nowhere described: where they are and what starts them, the operator alone says."""
+
+    mcp: Annotated[str, Field(pattern=rf"^{API_NAME.pattern}$")]
+    """The name of a server the operator has registered."""
+    tools: list[Name] = Field(default=[], max_length=MAX_TOOLS)
+    """The server's own names of its tools; all that are allowed when empty."""
+
+
+def _form(entry: Any) -> str | None:
+    """Which member of the union an entry is meant to be, so that its problems are those of that member alone."""
+    if isinstance(entry, str | Model):
+        return "a function" if isinstance(entry, str) else _FORMS[next(iter(type(entry).model_fields))]
+    return next((form for key, form in _FORMS.items() if key in entry), None) if isinstance(entry, dict) else None
+
+
+_FORMS = {"openapi": "an API", "mcp": "a server"}
+"""The key that decides, and the name of the form: never a key itself, because it stands in the paths of pydantic's errors."""
+
+Tools = Annotated[
+    Annotated[str, Field(max_length=300), Tag("a function")] | Annotated[OpenApiTools, Tag("an API")] | Annotated[McpTools, Tag("a server")],
+    Discriminator(_form, custom_error_type="tool_form", custom_error_message=FORMS),
+]
+"""One entry of `agent.tools`."""
