@@ -72,8 +72,8 @@ class Server:
     async def offers(self, wanted: list[str], network: Network) -> list[dict[str, Any]]:
         """The tools `wanted`, or all that the operator allows when there are none. Raises StepFailed."""
         found = await self.tools(network)
-        if (known := self._offers.get(tuple(wanted))) is not None:
-            return known
+        if (kept := self._offers.get(tuple(wanted))) is not None:
+            return kept
         tools = {tool["name"]: tool for tool in found if not self._settings.tools or tool["name"] in self._settings.tools}
         if missing := [name for name in wanted if name not in tools]:
             known = ", ".join(sorted(tools)[:20]) or "none"
