@@ -10,6 +10,7 @@ from runtime.store.database import Database
 from runtime.store.journal import SqlJournal
 from runtime.store.migrations import prepare, touch
 from runtime.store.operations import Work
+from runtime.store.provider_keys import SqlProviderKeys
 from runtime.store.reader import Reader
 from runtime.store.retention import SqlRetention
 from runtime.store.schedules.sql import SqlSchedules
@@ -27,6 +28,7 @@ class Store:
     schedules: SqlSchedules
     outbox: SqlOutbox
     hooks: SqlHooks
+    provider_keys: SqlProviderKeys
     durability: str
     database: Database
     writer: Writer
@@ -65,6 +67,7 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         catalog=SqlCatalog(writer, reader),
         outbox=SqlOutbox(writer, reader),
         hooks=SqlHooks(writer, reader),
+        provider_keys=SqlProviderKeys(writer, reader),
         retention=SqlRetention(database, writer, reader),
         schedules=SqlSchedules(writer, reader),
         durability=database.durability,

@@ -22,7 +22,7 @@ from runtime.steps.addresses import AllowList
 from runtime.steps.outbound import Outbound
 from runtime.store.fsck import fsck
 from runtime.store.open import Store
-from runtime.store.rewrap import rewrap
+from runtime.store.sealed import rewrap
 from runtime.store.webhooks import DeliveryState, EndpointRow
 from tests.contract.store.desk import TENANT, Desk, tick
 from tests.contract.store.post_office import an_endpoint, in_outbox
