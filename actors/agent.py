@@ -7,14 +7,19 @@ from collections.abc import AsyncGenerator, Sequence
 import ray
 
 from actors import wire
-from actors.directory import PULSE_SECONDS, Pulse, Report
+from actors.directory import PULSE_SECONDS, Directory, Pulse, Report
+from actors.envelopes import from_supervisor
 from actors.names import AGENT, unlisted
 from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
 from actors.recorder import Recorder
 from actors.sigterm import HearsSigterm
+from runtime.agents.credentials import FromSettings
 from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
+from runtime.keys.base_urls import BaseUrls
+from runtime.keys.credentials import StoredCredentials
 from runtime.metrics import Metrics
+from runtime.secrets import open_box
 from runtime.steps.context import StepServices
 from runtime.steps.flights import FlightKey
 from runtime.steps.runner import StepRunner
@@ -34,8 +39,11 @@ class AgentActor(HearsSigterm):
         self._settings, self._name, self._leaving = wanted, name, False
         self._metrics = Metrics()
         self._recorder = Recorder()
-        self._runner = StepRunner(StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call))
-        self._pulse = Pulse(self._report, lambda _: None, self._metrics)
+        # SECRET_KEY comes from this process's own settings: through Ray travels nothing that could be read.
+        self._keys = StoredCredentials(from_supervisor, lambda: open_box(wanted), FromSettings(wanted), BaseUrls(wanted.outbound_allow))
+        services = StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call, credentials=self._keys)
+        self._runner = StepRunner(services)
+        self._pulse = Pulse(self._report, self._learn, self._metrics)
         if wanted.run_mode == "live":
             await warm()
         settle_memory()
@@ -105,6 +113,9 @@ class AgentActor(HearsSigterm):
         while True:
             watch_the_loop(STALL_SECONDS)
             await asyncio.sleep(1)
+
+    def _learn(self, directory: Directory) -> None:
+        self._keys.heard(directory.keys)
 
     def _report(self) -> Report:
         self._recorder.forget_old()

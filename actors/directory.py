@@ -35,6 +35,8 @@ class Directory:
 
     workflows: dict[str, int] = field(default_factory=dict)
     agents: dict[str, int] = field(default_factory=dict)
+    keys: str = ""
+    """The version of all provider keys: another one means that some key has changed."""
 
 
 class Pulse:

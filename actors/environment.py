@@ -75,7 +75,7 @@ def write_private(path: Path, text: str) -> None:
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without what names settings or another cluster: the settings file says it all."""
-    names = {"DATABASE_URL", "ARTIFACTS_STORAGE", "ARTIFACTS_PATH", "S3_BUCKET", "API_HOST", "API_PORT", "SECRET_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
+    names = Settings.variables()
     return {
         name: value
         for name, value in environment.items()

@@ -12,11 +12,13 @@ from actors.runner import RayRunner
 from actors.supervisor import ensure_supervisor
 from runtime.api.services import Services, over
 from runtime.artifacts.open import open_artifacts
+from runtime.clock import SystemClock
 from runtime.gateway import Gateway
 from runtime.ids import uuid7
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.store.open import open_store
+from runtime.store.sealed import checked_box
 
 MAX_ONGOING = 10_000
 """Requests per replica at once. A stream of events holds its place for as long as it is open; Serve's own default is 5."""
@@ -26,18 +28,21 @@ NO_PATHS = {"enable_access_log": False}
 
 @asynccontextmanager
 async def replica_services(settings: Settings) -> AsyncIterator[Services]:
-    """What one replica needs: the store, the gateway, and the way to the WorkflowActors."""
-    ensure_supervisor()
+    """What one replica needs: the store, the gateway, and the way to the WorkflowActors. Raises SecretUnreadable."""
     store = await open_store(settings.database, durability=settings.durability)
-    runner, metrics, name = RayRunner(store.journal), Metrics(), f"api-{uuid7()}"
-    pulse = Pulse(lambda: Report(name, "api", deltas=metrics.drain()), runner.update, metrics)
-    await pulse.once()
-    pulse.start()
-    gateway = Gateway(store.journal, store.catalog, open_artifacts(settings), runner, settings)
     try:
-        yield over(store, gateway, settings)
+        await checked_box(store, settings, SystemClock().now())  # with a wrong SECRET_KEY nothing is started
+        ensure_supervisor()
+        runner, metrics, name = RayRunner(store.journal), Metrics(), f"api-{uuid7()}"
+        pulse = Pulse(lambda: Report(name, "api", deltas=metrics.drain()), runner.update, metrics)
+        await pulse.once()
+        pulse.start()
+        gateway = Gateway(store.journal, store.catalog, open_artifacts(settings), runner, settings)
+        try:
+            yield over(store, gateway, settings)
+        finally:
+            await pulse.stop()
     finally:
-        await pulse.stop()
         await store.close()
 
 

@@ -17,10 +17,11 @@ from actors.cluster import PlatformFailed, end_processes, processes, ray_start, 
 from actors.environment import Files, Ports, cluster_environment, settings_file, write_private
 from actors.ports import choose_ports, is_free
 from runtime.api.keys import ensure_local_key
+from runtime.clock import SystemClock
 from runtime.ids import uuid7
-from runtime.secrets import open_box
 from runtime.settings import Settings
 from runtime.store.open import open_store
+from runtime.store.sealed import checked_box
 
 READY_SECONDS = 60
 POLL_SECONDS = 0.1
@@ -38,7 +39,7 @@ class Urls:
 def start_platform(settings: Settings, *, cores: int | None = None) -> Urls:
     """Start Ray, the actors and the API; returns when `/readyz` answers 200. A platform that already runs is left as it is.
 
-    `cores`: what Ray believes this machine has. Raises PlatformFailed, StoreUnavailable, SchemaMismatch.
+    `cores`: what Ray believes this machine has. Raises PlatformFailed, StoreUnavailable, SchemaMismatch, SecretUnreadable.
     """
     home = settings.home.absolute()
     home.mkdir(parents=True, exist_ok=True)
@@ -112,10 +113,10 @@ def _files(home: Path, state: dict[str, Any]) -> Files:
 
 
 async def _prepare_database(settings: Settings) -> None:
-    """The schema and the first keys, before anything else may look for them. Raises SecretUnreadable."""
-    open_box(settings)
+    """The schema and the first keys, before anything else may look for them. Raises SecretUnreadable; no row was changed then."""
     store = await open_store(settings.database, durability=settings.durability)
     try:
+        await checked_box(store, settings, SystemClock().now())
         await ensure_local_key(store.catalog, settings.home.absolute())
     finally:
         await store.close()

@@ -28,6 +28,7 @@ from runtime.local import open_courier
 from runtime.metrics import Registry
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
+from runtime.store.key_protocol import ProviderKeyRow
 from runtime.store.open import open_store
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ class SupervisorActor:
         self._store = await open_store(self._settings.database, durability=self._settings.durability)
         self._registry = Registry()
         self._clock = SystemClock()
-        self._active, self._counted = 0, 0.0
+        self._active, self._counted, self._keys = 0, 0.0, ""
         self._open_pools()
         self._cores = float(ray.cluster_resources().get("CPU", 1))
         self._open_scheduler()
@@ -88,7 +89,13 @@ class SupervisorActor:
             self._agents.report(report)
         elif report.kind == DEDICATED:
             self._dedicated.report(report)
-        return Directory(self._workflows.loads(), self._agents.loads())
+        return self._directory()
+
+    @unlisted
+    async def envelopes(self, tenant: str, provider: str) -> list[ProviderKeyRow]:
+        """What this tenant has stored for this provider: one row, encrypted, or none. It is opened where the call is made."""
+        row = await self._store.provider_keys.key(tenant, provider)
+        return [] if row is None else [row]
 
     @unlisted
     async def ready(self) -> None:
@@ -124,7 +131,7 @@ class SupervisorActor:
 
     async def _tend(self) -> None:
         await self._count()
-        self._runner.update(Directory(self._workflows.loads(), self._agents.loads()))
+        self._runner.update(self._directory())
         loads = [report.load for report in self._workflows.reports()]
         self._workflows.resize(workflows_needed(loads, self._settings.runs_per_actor, self._active))
         agents = self._agents.reports()
@@ -132,12 +139,16 @@ class SupervisorActor:
         self._agents.resize(agents_needed([report.load for report in agents], busy, self._settings.steps_per_agent_actor, self._cores))
         await self._dedicated.tend()
 
+    def _directory(self) -> Directory:
+        return Directory(self._workflows.loads(), self._agents.loads(), self._keys)
+
     async def _count(self) -> None:
-        """The runs that have not ended, from the database, at most once a second."""
+        """The runs that have not ended, and whether provider keys have changed, from the database, at most once a second."""
         now = self._clock.monotonic()
         if now - self._counted >= COUNT_SECONDS:
             self._counted = now
             self._active = await self._store.journal.active_runs()
+            self._keys = await self._store.provider_keys.version()
 
     async def _owner_died(self, name: str, owner: str) -> None:
         """Do not wait for the lease: free its runs now, and have the others look for them. Wrong notices are harmless (epochs)."""

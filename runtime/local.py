@@ -11,17 +11,20 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+from runtime.agents.credentials import FromSettings
 from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
 from runtime.courier import Courier, Sender
 from runtime.gateway import Gateway
 from runtime.host import Host
 from runtime.ids import uuid7
+from runtime.keys.base_urls import BaseUrls
+from runtime.keys.credentials import StoredCredentials
 from runtime.metrics import Metrics, Registry
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.service import Scheduling
-from runtime.secrets import open_box
+from runtime.secrets import SecretBox, open_box
 from runtime.settings import Settings
 from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices
@@ -31,6 +34,7 @@ from runtime.steps.protocol import Executor, StepCall, StepResult
 from runtime.steps.runner import StepRunner
 from runtime.store.open import Store, open_store
 from runtime.store.protocol import OwnerRow
+from runtime.store.sealed import checked_box
 from runtime.version import VERSION
 
 
@@ -77,7 +81,10 @@ class LocalRunner:
 
 
 class LocalPlatform:
-    """`async with LocalPlatform(settings) as platform: platform.gateway …`"""
+    """`async with LocalPlatform(settings) as platform: platform.gateway …`
+
+    Entering raises SecretUnreadable when SECRET_KEY does not open what is stored; nothing was changed then.
+    """
 
     gateway: Gateway
     host: Host
@@ -92,9 +99,11 @@ class LocalPlatform:
         async with AsyncExitStack() as stack:
             self.store = await open_store(self.settings.database, durability=self.settings.durability)
             stack.push_async_callback(self.store.close)
+            box = await checked_box(self.store, self.settings, SystemClock().now())
             artifacts = open_artifacts(self.settings)
             metrics = Metrics()
-            executor = LocalExecutor(StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call))
+            keys = local_keys(self.store, box, self.settings)
+            executor = LocalExecutor(StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call, credentials=keys))
             stack.push_async_callback(executor.close)
             self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
             runner = LocalRunner(self.host, metrics, self.store)
@@ -130,6 +139,11 @@ def open_courier(store: Store, settings: Settings) -> Courier:
     """The courier of a process, over its open store. Raises SecretUnreadable when the key file of this machine is damaged."""
     clock = SystemClock()
     return Courier(store.outbox, Sender(open_box(settings), lambda: Outbound(AllowList.parse(settings.outbound_allow)), clock), clock)
+
+
+def local_keys(store: Store, box: SecretBox, settings: Settings) -> StoredCredentials:
+    """The keys of model calls made in a process with an open store: it is asked each time."""
+    return StoredCredentials(store.provider_keys.key, lambda: box, FromSettings(settings), BaseUrls(settings.outbound_allow), keep=0)
 
 
 def new_owner(name: str) -> OwnerRow:

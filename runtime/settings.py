@@ -5,8 +5,9 @@ deployment document (`DATABASE_URL`, `API_PORT`, `SECRET_KEY`, …) are plain; t
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
@@ -69,6 +70,13 @@ class Settings(BaseSettings):
     """The mode of runs that do not say: `simulated` needs no model, no key and no network."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_named("OPENAI_API_KEY", "openai_api_key"))
     openai_base_url: str | None = Field(default=None, validation_alias=_named("OPENAI_BASE_URL", "openai_base_url"))
+    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias=_named("ANTHROPIC_API_KEY", "anthropic_api_key"))
+    anthropic_base_url: str | None = Field(default=None, validation_alias=_named("ANTHROPIC_BASE_URL", "anthropic_base_url"))
+    google_api_key: SecretStr | None = Field(default=None, validation_alias=_named("GOOGLE_API_KEY", "GEMINI_API_KEY", "google_api_key"))
+    google_base_url: str | None = Field(default=None, validation_alias=_named("GOOGLE_GEMINI_BASE_URL", "google_base_url"))
+    bedrock_api_key: SecretStr | None = Field(default=None, validation_alias=_named("AWS_BEARER_TOKEN_BEDROCK", "bedrock_api_key"))
+    bedrock_base_url: str | None = Field(default=None, validation_alias=_named("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "bedrock_base_url"))
+    """Has no default: every region has an address of its own."""
     python_modules: list[str] = ["examples", "bench"]
     """Modules (and what is below them) that `python` steps and tools may call. Everything else is refused."""
     code_steps: bool = False
@@ -133,6 +141,18 @@ class Settings(BaseSettings):
         file = os.environ.get("AGENTIC_CONFIG")
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         return (*sources, YamlConfigSettingsSource(settings_cls, yaml_file=file)) if file else sources
+
+    @classmethod
+    def secrets(cls) -> tuple[str, ...]:
+        """Names of the settings that are secrets."""
+        return tuple(name for name, field in cls.model_fields.items() if SecretStr in (field.annotation, *get_args(field.annotation)))
+
+    @classmethod
+    def variables(cls, names: Iterable[str] | None = None) -> frozenset[str]:
+        """The environment variables these settings are read from; of all settings, as far as they are not `AGENTIC_` and the setting's name."""
+        aliases = [cls.model_fields[name].validation_alias for name in (cls.model_fields if names is None else names)]
+        choices = [choice for alias in aliases if isinstance(alias, AliasChoices) for choice in alias.choices]
+        return frozenset(choice for choice in choices if isinstance(choice, str) and choice.isupper())
 
     @property
     def database(self) -> str:

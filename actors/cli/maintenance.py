@@ -1,7 +1,6 @@
 """`agentic db …` and `agentic doctor`."""
 
 import asyncio
-from collections import Counter
 from typing import Annotated
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from actors.cli.connection import load_settings
 from actors.cli.exits import Exit
 from actors.cli.output import Json, console, line, print_json
+from actors.cli.secrets import rotate
 
 database = typer.Typer(no_args_is_help=True, help="The database.")
 
@@ -48,27 +48,7 @@ def prune(
             line(text)
 
 
-@database.command()
-def rewrap() -> None:
-    """Put all stored secrets under the first key of SECRET_KEY, so that the others may go. Safe to run again."""
-    counts = asyncio.run(_rewrap())
-    line(f"{counts['changed']} secrets rewrapped, {counts['right']} were right already")
-    if counts["unreadable"]:
-        line(f"{counts['unreadable']} cannot be read with these keys and were left as they are", "red")
-        raise typer.Exit(Exit.FAILED)
-
-
-async def _rewrap() -> Counter[str]:
-    from runtime.secrets import open_box
-    from runtime.store.open import open_store
-    from runtime.store.rewrap import rewrap
-
-    settings = load_settings()
-    store = await open_store(settings.database)
-    try:
-        return await rewrap(store, open_box(settings))
-    finally:
-        await store.close()
+database.command("rewrap")(rotate)
 
 
 def doctor(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
 from runtime.schedules.spec import Moment, ScheduleBody
 
@@ -89,6 +89,15 @@ class KeyBody(Body):
     name: Annotated[str, Field(min_length=1, max_length=100)]
     scopes: Annotated[list[Literal["read", "write", "admin"]], Field(min_length=1, max_length=3)] = ["read"]
     expires_in_days: Annotated[int, Field(ge=1, le=MAX_KEY_DAYS)] | None = None
+
+
+class ProviderKeyBody(Body):
+    """A provider's key and the address it is for. Both are set together: what is absent is so from then on."""
+
+    key: Annotated[SecretStr, Field(min_length=8, max_length=4096)] | None = None
+    """Absent for a server that asks for none."""
+    base_url: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """The provider's own address when absent. https, unless the operator lists the host."""
 
 
 class PauseBody(Body):
@@ -178,6 +187,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     DecisionBody,
     DecideBody,
     KeyBody,
+    ProviderKeyBody,
     EndpointBody,
     EndpointChange,
     HookBody,

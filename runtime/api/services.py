@@ -11,6 +11,8 @@ from runtime.api.streams import Streams
 from runtime.gateway import Gateway
 from runtime.gateway.endpoints import Endpoints
 from runtime.gateway.hooks import Hooks
+from runtime.keys.base_urls import BaseUrls
+from runtime.keys.service import ProviderKeys
 from runtime.scheduling.service import Scheduling
 from runtime.secrets import open_box
 from runtime.settings import Settings
@@ -30,6 +32,7 @@ class Services:
     schedules: Scheduling = field(kw_only=True)
     endpoints: Endpoints = field(kw_only=True)
     hooks: Hooks = field(kw_only=True)
+    provider_keys: ProviderKeys = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -50,6 +53,7 @@ def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
         schedules=Scheduling(gateway, store.schedules),
         endpoints=Endpoints(store.outbox, box),
         hooks=Hooks(store.hooks, gateway, box),
+        provider_keys=ProviderKeys(store.provider_keys, box, BaseUrls(settings.outbound_allow)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from runtime.agents.credentials import Credentials
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
@@ -29,6 +30,8 @@ class StepServices:
     """Keeps a finished model or tool call of an agent step (call, item index, body) in the run's journal; None keeps nothing."""
     observe: Callable[[str, str, float], None] | None = None
     """Told of every model call: provider, status, seconds."""
+    credentials: Credentials | None = None
+    """Where the keys of model calls come from; None knows the operator's alone."""
 
 
 @dataclass(slots=True, eq=False)

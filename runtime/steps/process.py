@@ -13,13 +13,14 @@ from typing import Any, BinaryIO
 from pydantic_core import from_json
 
 from runtime.errors import StepFailed
+from runtime.settings import Settings
 from runtime.steps.child import SIZE_BYTES, STARTED, Assignment
 from runtime.steps.context import StepServices, Work
 from runtime.steps.outcome import Outcome
 
 # What a step's process has no use for: it calls functions and stores artifacts.
-SECRET_SETTINGS = ("openai_api_key", "secret_key", "database_url", "database_password_file")
-SECRET_VARIABLES = frozenset(("OPENAI_API_KEY", "SECRET_KEY", "DATABASE_URL", "AGENTIC_DATABASE_PASSWORD_FILE", "AGENTIC_CONFIG"))
+SECRET_SETTINGS = (*Settings.secrets(), "database_url", "database_password_file")
+SECRET_VARIABLES = Settings.variables(SECRET_SETTINGS) | {"AGENTIC_DATABASE_PASSWORD_FILE", "AGENTIC_CONFIG"}
 
 
 class ProcessKind:

@@ -18,6 +18,7 @@ import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
+from pydantic import SecretStr
 from schemathesis import checks
 
 from runtime.api.app import build_app
@@ -109,7 +110,9 @@ async def populate_webhooks(world: World) -> dict[str, str]:
     endpoint, _ = await made.endpoints.create("default", "https://receiver.example/in", events=["*"])
     delivery = await made.endpoints.test("default", endpoint.endpoint_id)
     hook = await made.hooks.create("default", HookRequest("fuzz", "demo", verify="none"))
-    return {"endpoint_id": endpoint.endpoint_id, "delivery_id": delivery.id, "hook_id": hook.hook.hook_id, "token": hook.token}
+    await made.provider_keys.put("default", "openai", SecretStr("sk-" + "x" * 30), None, by="fuzz")
+    known = {"endpoint_id": endpoint.endpoint_id, "delivery_id": delivery.id, "hook_id": hook.hook.hook_id, "token": hook.token}
+    return {**known, "provider": "openai"}
 
 
 def fuzz(found: Target, *, examples: int, keep_going: Callable[[], bool] = lambda: True) -> int:

@@ -70,6 +70,7 @@ def paths(app: FastAPI) -> list[str]:
         "endpoint_id": RUN,
         "delivery_id": RUN,
         "hook_id": RUN,
+        "provider": "openai",
     }
     found = []
     for route in app.router.routes:
@@ -191,7 +192,7 @@ async def test_scopes(app: FastAPI, world: World) -> None:
                     continue
                 status, _, _ = await ask(app, method, path, {"authorization": f"Bearer {key.text}"}, body=b"")
                 lasting = path.startswith(("/v1/endpoints", "/v1/hooks")) and method != "GET"
-                refused = path.startswith("/v1/keys") or lasting or method not in allowed
+                refused = path.startswith(("/v1/keys", "/v1/provider-keys")) or lasting or method not in allowed
                 assert (status == 403) is refused, (method, path, status)
 
 
