@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     """The mode of runs that do not say: `simulated` needs no model, no key and no network."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias=_named("OPENAI_API_KEY", "openai_api_key"))
     openai_base_url: str | None = Field(default=None, validation_alias=_named("OPENAI_BASE_URL", "openai_base_url"))
+    openai_compatible_api_key: SecretStr | None = Field(default=None, validation_alias=_named("OPENAI_COMPATIBLE_API_KEY", "openai_compatible_api_key"))
+    openai_compatible_base_url: str | None = Field(default=None, validation_alias=_named("OPENAI_COMPATIBLE_BASE_URL", "openai_compatible_base_url"))
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias=_named("ANTHROPIC_API_KEY", "anthropic_api_key"))
     anthropic_base_url: str | None = Field(default=None, validation_alias=_named("ANTHROPIC_BASE_URL", "anthropic_base_url"))
     google_api_key: SecretStr | None = Field(default=None, validation_alias=_named("GOOGLE_API_KEY", "GEMINI_API_KEY", "google_api_key"))

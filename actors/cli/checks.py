@@ -130,9 +130,24 @@ async def _database(settings: Settings, *, fsck: bool) -> list[Finding]:
         return [Finding("database", "bad", f"{place}: {error}")]
     try:
         active = await store.journal.active_runs()
-        return [Finding("database", "ok", f"{place}, {active} active runs, durability {store.durability}"), *(await _fsck(store) if fsck else ())]
+        found = [Finding("database", "ok", f"{place}, {active} active runs, durability {store.durability}"), await _secrets(store, settings)]
+        return [*found, *(await _fsck(store) if fsck else ())]
     finally:
         await store.close()
+
+
+async def _secrets(store: "Store", settings: Settings) -> Finding:
+    from runtime.clock import SystemClock
+    from runtime.secrets import open_box
+    from runtime.store.sealed import shut
+
+    try:
+        found = await shut(store, open_box(settings), SystemClock().now())
+    except AgenticError as error:
+        return Finding("secrets", "bad", str(error))
+    if found:
+        return Finding("secrets", "bad", f"{len(found)} cannot be opened with this SECRET_KEY: see `agentic secrets check`")
+    return Finding("secrets", "ok", "every stored secret can be opened")
 
 
 async def _fsck(store: "Store") -> list[Finding]:

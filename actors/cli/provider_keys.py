@@ -10,7 +10,7 @@ from actors.cli.exits import CommandError, Exit
 from actors.cli.output import Json, line, print_json, table, when
 
 provider_keys = typer.Typer(no_args_is_help=True, help="Keys of model providers: list, set, test, delete.")
-Provider = Annotated[str, typer.Argument(help="openai, anthropic, google or bedrock.")]
+Provider = Annotated[str, typer.Argument(help="openai, openai-compatible, anthropic, google or bedrock.")]
 MAX_READ = 64 * 1024
 """Characters read from standard input."""
 

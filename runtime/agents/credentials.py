@@ -11,12 +11,13 @@ from runtime.settings import Settings
 
 OPERATOR: Mapping[str, tuple[str, str]] = {
     "openai": ("openai_api_key", "openai_base_url"),
+    "openai-compatible": ("openai_compatible_api_key", "openai_compatible_base_url"),
     "anthropic": ("anthropic_api_key", "anthropic_base_url"),
     "google": ("google_api_key", "google_base_url"),
     "bedrock": ("bedrock_api_key", "bedrock_base_url"),
 }
 """Every provider keys are kept for, and the settings with the operator's key and address for it."""
-ADDRESSED = frozenset({"bedrock"})
+ADDRESSED = frozenset({"bedrock", "openai-compatible"})
 """Providers without one address for everybody: the key's own must be given with it."""
 
 

@@ -31,6 +31,7 @@ class Provider:
 
 PROVIDERS: Mapping[str, Provider] = {
     "openai": Provider("https://api.openai.com/v1", "/models", _bearer, {}),
+    "openai-compatible": Provider(None, "/models", _bearer, {}),
     "anthropic": Provider("https://api.anthropic.com", "/v1/models?limit=1", lambda key: {"x-api-key": key}, {"anthropic-version": "2023-06-01"}),
     "google": Provider(
         "https://generativelanguage.googleapis.com", "/v1beta/models?pageSize=1", lambda key: {"x-goog-api-key": key}, {}, refusal=b"API_KEY_INVALID"

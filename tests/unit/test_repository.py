@@ -16,6 +16,7 @@ from hatchling.builders.wheel import WheelBuilder
 from docs.generate import DOCUMENTS
 from runtime.definition.model import StepKind
 from runtime.engine.states import RunStatus, StepStatus, WaitingFor
+from runtime.keys.probe import Verdict
 from runtime.schedules.overlap import Overlap, TickOutcome
 from runtime.settings import Settings
 from runtime.store.protocol import MessageKind
@@ -144,6 +145,7 @@ def words(section: str) -> set[str]:
         ("Messages", set(MessageKind)),
         ("Run modes", {"live", "simulated"}),
         ("Deliveries", set(DeliveryState)),
+        ("Verdicts", set(Verdict)),
     ],
 )
 def test_the_glossary_has_the_words_of_the_code(section, expected):

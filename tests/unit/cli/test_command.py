@@ -55,9 +55,11 @@ def test_help_names_every_command_and_exit_code(command):
         "signal",
         "artifacts",
         "keys",
+        "provider-keys",
         "endpoints",
         "hooks",
         "tools",
+        "secrets",
         "db",
         "doctor",
     ):

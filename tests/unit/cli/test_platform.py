@@ -414,4 +414,53 @@ def test_hooks_from_their_making_to_their_end(agentic, tmp_path):
 
 def test_secrets_are_rewrapped_under_the_first_key(agentic):
     agentic("endpoints", "create", "https://receiver.example/rewrap")
-    assert "0 secrets rewrapped" in agentic("db", "rewrap").output
+    for words in (("db", "rewrap"), ("secrets", "rotate")):
+        assert "0 secrets rewrapped" in agentic(*words).output
+
+
+def test_secrets_that_stay_shut_are_named_and_go_when_told(agentic, monkeypatch):
+    made = agentic("endpoints", "create", "https://receiver.example/lost", "--json").data
+    agentic("provider-keys", "set", "google", stdin="a-key-that-is-long-enough")
+    assert "every stored secret can be opened" in agentic("secrets", "check").output
+    assert "nothing is deleted" in agentic("secrets", "discard").output
+    monkeypatch.setenv("SECRET_KEY", "another" * 8)
+    found = agentic("secrets", "check", expect=Exit.FAILED).output
+    assert f"endpoint {made['endpoint_id']} of tenant default" in found
+    assert "provider-key google of tenant default" in found
+    assert "left as they are" in agentic("secrets", "rotate", expect=Exit.FAILED).output
+    agentic("secrets", "discard", stdin="n\n", expect=Exit.CANCELED)
+    assert "deleted" in agentic("secrets", "discard", "--yes").output
+    assert "every stored secret can be opened" in agentic("secrets", "check").output
+    assert agentic("provider-keys", "list", "--json").data == []
+
+
+def test_provider_keys_from_their_setting_to_their_end(agentic):
+    key = "sk-from-standard-input-4711"
+    shown = agentic("provider-keys", "set", "openai", stdin=f"{key}\n").output
+    assert "…4711 for https://api.openai.com/v1" in shown
+    assert key not in shown
+    entry = agentic("provider-keys", "set", "openai", "--base-url", "https://127.0.0.1:9/v1", stdin=key, expect=Exit.USAGE)
+    assert "/base_url" in entry.output
+    (listed,) = agentic("provider-keys", "list", "--json").data
+    assert (listed["provider"], listed["last_four"]) == ("openai", "4711")
+    assert "…4711" in agentic("provider-keys", "list").output
+    agentic("provider-keys", "set", "openai", stdin="", expect=Exit.USAGE)
+    agentic("provider-keys", "set", "openai", key, expect=Exit.USAGE)
+    agentic("provider-keys", "set", "openai", "--no-key", "--base-url", "https://elsewhere.example", expect=Exit.USAGE)
+    agentic("provider-keys", "delete", "openai")
+    assert "no key for https://elsewhere.example" in agentic("provider-keys", "set", "openai", "--no-key", "--base-url", "https://elsewhere.example").output
+    agentic("provider-keys", "delete", "openai")
+    agentic("provider-keys", "test", "openai", expect=Exit.NOT_FOUND)
+
+
+def test_a_provider_that_does_not_take_the_key_is_a_failed_check(agentic, monkeypatch):
+    from runtime.keys import service
+    from runtime.keys.probe import Probed, Verdict
+
+    async def refused(*_):
+        return Probed(Verdict.REFUSED, "the provider refuses the key (status 401)", 401, 5)
+
+    agentic("provider-keys", "set", "anthropic", stdin="sk-not-the-right-one-1")
+    monkeypatch.setattr(service, "probe", refused)
+    assert "refused: the provider refuses the key" in agentic("provider-keys", "test", "anthropic", expect=Exit.FAILED).output
+    agentic("provider-keys", "delete", "anthropic")

@@ -202,7 +202,14 @@ async def test_the_operators_keys_of_all_providers() -> None:
     settings = Settings(anthropic_api_key="a", google_api_key="g", bedrock_api_key="b", bedrock_base_url="https://bedrock-runtime.eu-west-1.amazonaws.com")
     found = {name: await FromSettings(settings).of("acme", name) for name in ("anthropic", "google", "bedrock")}
     assert {name: shown(credential) for name, credential in found.items()} == {"anthropic": "a", "google": "g", "bedrock": "b"}
-    for name, wanted in {"bedrock": Settings(bedrock_api_key="b"), "openai": Settings(openai_api_key=""), "nobody": settings}.items():
+    local = await FromSettings(Settings(openai_compatible_base_url="http://127.0.0.1:11434/v1")).of("acme", "openai-compatible")
+    assert local == Credential("openai-compatible", None, "http://127.0.0.1:11434/v1", trusted=True)
+    for name, wanted in {
+        "bedrock": Settings(bedrock_api_key="b"),
+        "openai-compatible": Settings(openai_compatible_api_key="c"),
+        "openai": Settings(openai_api_key=""),
+        "nobody": settings,
+    }.items():
         with pytest.raises(StepFailed) as failed:
             await FromSettings(wanted).of("acme", name)
         assert failed.value.error_code == "provider_not_configured"

@@ -39,6 +39,7 @@ async def ask(url: str, key: str | None = KEY, provider: str = "openai", allow: 
     ("provider", "target", "header", "value"),
     [
         ("openai", "/v1/models", "authorization", f"Bearer {KEY}"),
+        ("openai-compatible", "/v1/models", "authorization", f"Bearer {KEY}"),
         ("anthropic", "/v1/v1/models?limit=1", "x-api-key", KEY),
         ("google", "/v1/v1beta/models?pageSize=1", "x-goog-api-key", KEY),
         ("bedrock", "/v1/async-invoke?maxResults=1", "authorization", f"Bearer {KEY}"),
