@@ -8,18 +8,14 @@ import ray
 
 from actors import wire
 from actors.directory import PULSE_SECONDS, Directory, Pulse, Report
-from actors.envelopes import from_supervisor
+from actors.envelopes import credentials
 from actors.names import AGENT, unlisted
 from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
 from actors.recorder import Recorder
 from actors.sigterm import HearsSigterm
-from runtime.agents.credentials import FromSettings
 from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
-from runtime.keys.base_urls import BaseUrls
-from runtime.keys.credentials import StoredCredentials
 from runtime.metrics import Metrics
-from runtime.secrets import open_box
 from runtime.steps.context import StepServices
 from runtime.steps.flights import FlightKey
 from runtime.steps.runner import StepRunner
@@ -39,8 +35,7 @@ class AgentActor(HearsSigterm):
         self._settings, self._name, self._leaving = wanted, name, False
         self._metrics = Metrics()
         self._recorder = Recorder()
-        # SECRET_KEY comes from this process's own settings: through Ray travels nothing that could be read.
-        self._keys = StoredCredentials(from_supervisor, lambda: open_box(wanted), FromSettings(wanted), BaseUrls(wanted.outbound_allow))
+        self._keys = credentials(wanted)
         services = StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call, credentials=self._keys)
         self._runner = StepRunner(services)
         self._pulse = Pulse(self._report, self._learn, self._metrics)

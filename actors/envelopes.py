@@ -5,12 +5,22 @@ import asyncio
 from ray.exceptions import RayError
 
 from actors.names import SUPERVISOR, forget, handle
+from runtime.agents.credentials import FromSettings
 from runtime.errors import StepFailed
+from runtime.keys.base_urls import BaseUrls
+from runtime.keys.credentials import StoredCredentials
+from runtime.secrets import open_box
+from runtime.settings import Settings
 from runtime.store.key_protocol import ProviderKeyRow
 
 PATIENCE_SECONDS = 30.0
 """How long a Supervisor or a database that is away is waited for; Ray starts a Supervisor anew within a few seconds."""
 RETRY_SECONDS = 0.2
+
+
+def credentials(wanted: Settings) -> StoredCredentials:
+    """The keys of model calls made in this process. SECRET_KEY is of its own settings: through Ray travels nothing that could be read."""
+    return StoredCredentials(from_supervisor, lambda: open_box(wanted), FromSettings(wanted), BaseUrls(wanted.outbound_allow))
 
 
 async def from_supervisor(tenant: str, provider: str) -> ProviderKeyRow | None:

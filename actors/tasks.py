@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError
 
 from actors import wire
+from actors.envelopes import credentials
 from actors.process import set_up_logs, settings
 from actors.recorder import Recorder
 from actors.resources import ray_options
@@ -28,7 +29,7 @@ def isolated_step(owner: str, data: bytes) -> Iterator[bytes]:
     recorder.belongs(wire.calls(data), owner)
     yield b""
     for call in wire.calls(data):
-        yield wire.encode(run_isolated(call, settings(), recorder.record))
+        yield wire.encode(run_isolated(call, settings(), recorder.record, credentials(settings())))
 
 
 RemoteStep = ray.remote(isolated_step)

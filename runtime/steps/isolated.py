@@ -2,6 +2,7 @@
 
 import asyncio
 
+from runtime.agents.credentials import Credentials
 from runtime.artifacts.open import open_artifacts
 from runtime.settings import Settings
 from runtime.steps.context import RecordCall, StepServices
@@ -10,17 +11,17 @@ from runtime.steps.protocol import StepCall, StepResult
 from runtime.steps.runner import StepRunner
 
 
-def run_isolated(call: StepCall, settings: Settings, record: RecordCall | None = None) -> list[StepResult]:
+def run_isolated(call: StepCall, settings: Settings, record: RecordCall | None = None, credentials: Credentials | None = None) -> list[StepResult]:
     """Carry one call out in this process, which has nothing else to do; blocks until all its results are there.
 
     A plain function that runs into the timeout keeps its thread busy: the caller should not reuse the process after an error
     with the code `timeout`.
     """
-    return asyncio.run(_run(call, settings, record))
+    return asyncio.run(_run(call, StepServices(settings, open_artifacts(settings), record=record, credentials=credentials)))
 
 
-async def _run(call: StepCall, settings: Settings, record: RecordCall | None) -> list[StepResult]:
-    runner = StepRunner(StepServices(settings, open_artifacts(settings), record=record))
+async def _run(call: StepCall, services: StepServices) -> list[StepResult]:
+    runner = StepRunner(services)
     try:
         return [result async for batch in runner.execute([call]) for result in batch]
     finally:

@@ -1,14 +1,19 @@
 """An AgentActor asks the Supervisor for stored keys, also over a restart of it, and gives up in the end."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from ray.exceptions import ActorDiedError
 
 from actors import envelopes
-from actors.envelopes import from_supervisor
+from actors.envelopes import credentials, from_supervisor
 from runtime.errors import StepFailed
+from runtime.keys.pair import Pair
+from runtime.secrets import open_box
+from runtime.settings import Settings
 from runtime.store.key_protocol import ProviderKeyRow
 
 ROW = ProviderKeyRow("1", "acme", "openai", "sealed", 1, 1)
@@ -47,3 +52,13 @@ async def test_without_a_supervisor_the_call_may_be_tried_again_later(monkeypatc
     with pytest.raises(StepFailed) as failed:
         await from_supervisor("acme", "openai")
     assert (failed.value.error_code, failed.value.retryable) == ("keys_unavailable", True)
+
+
+async def test_a_process_opens_with_its_own_settings_what_the_supervisor_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, key = Settings(secret_key="k" * 32), SecretStr("sk-canary-2718281828459045")
+    there = supervisor([[replace(ROW, envelope=Pair(key, None).sealed(open_box(wanted), ROW))]], [])
+    monkeypatch.setattr(envelopes, "handle", lambda _name: there)
+    assert (await credentials(wanted).of("acme", "openai")).key == key
+    with pytest.raises(StepFailed) as failed:
+        await credentials(Settings(secret_key="x" * 32)).of("acme", "openai")
+    assert failed.value.error_code == "provider_key_unreadable"
