@@ -59,19 +59,11 @@ class BaseUrls:
     def _refused(self, url: httpx2.URL) -> str | None:
         host, port = _place(url)
         address = _literal(host)
-        if url.scheme == "http" and not self._listed(host, port, address):
+        if url.scheme == "http" and not self.allow.lists(host, port):
             return "it must begin with https://, unless the operator lists the host (AGENTIC_OUTBOUND_ALLOW)"
         if address is not None and not self.allow.allows(host, port, address):
             return f"{host}:{port} is not a public address on port 443, and not on the operator's list"
         return None
-
-    def _listed(self, host: str, port: int, address: Address | None) -> bool:
-        """Whether the operator names it: the host as it is written, or a network that its literal address is in."""
-        name = host.lower().rstrip(".")
-        if (name, None) in self.allow.hosts or (name, port) in self.allow.hosts:
-            return True
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return address is not None and any((mapped or address) in network for network in self.allow.networks)
 
 
 def _place(url: httpx2.URL) -> tuple[str, int]:
