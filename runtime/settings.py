@@ -116,6 +116,8 @@ class Settings(BaseSettings):
     """A database that holds more than this loses its oldest ended runs first, however young, but for states that are kept for ever."""
     artifact_grace_hours: Annotated[float, Field(ge=1)] = 24
     """How long content that no run refers to stays, twice: before it is set aside, and before it goes for good."""
+    conversation_days: Days | None = 90
+    """How long a conversation stays after what was last said in it; null: for ever."""
     hook_requests_per_minute: Annotated[int, Field(ge=1)] = 600
     """Of one hook, counted in each API process by itself; beyond it 429."""
     idempotency_hours: Annotated[int, Field(ge=24)] = 48

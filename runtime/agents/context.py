@@ -1,8 +1,10 @@
 """What an agent step is given to work with, and what it gives back."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from runtime.agents.attachments import Load
 
 if TYPE_CHECKING:
     from runtime.agents.providers import Providers
@@ -48,6 +50,8 @@ class AgentContext:
     providers: "Providers"
     resolve: Callable[[str], Callee]
     """From `module:function` to the function, or StepFailed when it may not be called."""
+    tenant: str = "default"
+    """Whose keys the models are asked with."""
     timeout: float | None = None
     """Seconds one model request may take; the provider's default when None."""
     replay: Sequence[dict[str, Any]] = ()
@@ -57,6 +61,14 @@ class AgentContext:
     observe: Observe | None = None
     toolsets: Toolsets | None = None
     """None: only functions are tools."""
+    history: Sequence[dict[str, Any]] = ()
+    """What was said before in the conversation the step takes part in; `agent.history` brings its own."""
+    artifacts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """The artifacts the step may be shown, `{name, sha256, size, media_type}`, by hash."""
+    load: Load | None = None
+    """Reads an artifact. None: there are none."""
+    keep_messages: bool = False
+    """Whether the outcome is to tell what was said."""
     seed: int = 0
     """Varies the answers of the simulated model; the same seed always gives the same answers."""
 
@@ -66,9 +78,11 @@ class AgentOutcome:
     """The answer. `output` is JSON that satisfies the agent's schema, or text when it has none.
 
     `usage` is `{calls, tool_calls, input_tokens, output_tokens, cost_usd}`, everything the answer took, calls taken from the journal included;
-    `cost_usd` is None when the price of the model is not known. Besides, `simulated: true` when no model was asked, and `replayed`: how
-    many of the calls came from the journal, when any did.
+    `cost_usd` is None when the price of the model is not known. `model` is the one that gave the answer. Besides, `simulated: true` when no
+    model was asked, and `replayed`: how many of the calls came from the journal, when any did. `messages` is what was said in this step,
+    without what came before it (runtime.agents.messages), when the context asks for it.
     """
 
     output: Any
     usage: dict[str, Any] = field(default_factory=dict)
+    messages: list[dict[str, Any]] | None = None

@@ -41,6 +41,10 @@ class Credentials(Protocol):
         """The tenant's credential for this provider. Raises StepFailed `provider_not_configured`, never retryable."""
         ...
 
+    def doubt(self, tenant: str, provider: str) -> None:
+        """The provider has refused it: it may have been replaced, so look anew when it is asked for next."""
+        ...
+
 
 class FromSettings:
     """The operator's own keys, from the environment or the settings file: one for all tenants."""
@@ -54,6 +58,9 @@ class FromSettings:
         if found is None:
             raise StepFailed("provider_not_configured", _missing(provider), retryable=False)
         return found
+
+    def doubt(self, tenant: str, provider: str) -> None:
+        """The settings of a process do not change."""
 
     def _found(self, provider: str) -> Credential | None:
         names = OPERATOR.get(provider)

@@ -4,7 +4,6 @@ from typing import Any
 
 from pydantic_ai import exceptions as ai
 
-from runtime.agents.providers import Choice
 from runtime.errors import StepFailed
 
 # The first match counts: special before general.
@@ -28,12 +27,12 @@ MAX_DETAIL = 500
 """Characters of what the provider says that are passed on."""
 
 
-def classify(error: Exception, choice: Choice) -> StepFailed:
+def classify(error: Exception, provider: str, secrets: tuple[str, ...]) -> StepFailed:
     """An error of a model request or of the loop as StepFailed, with the provider's wish to be asked later, and without its secrets."""
     if (already := _classified(error)) is not None:
         return already
     code, retryable = _kind(error)
-    message = _without(choice.secrets, _sentence(error, code, choice.provider))
+    message = _without(secrets, _sentence(error, code, provider))
     return StepFailed(code, message, retryable=retryable, retry_after=getattr(error, "retry_after", None))
 
 

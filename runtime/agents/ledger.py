@@ -8,13 +8,16 @@ from runtime.agents.context import Record
 
 DISCARDED = "discarded"
 """The name of the mark after which earlier calls count no more: they led to an answer that could not be used."""
+FALLBACK = "fallback"
+"""The name of the decision to ask another model from now on."""
 
 
 class Ledger:
     """The calls of one agent step: those the journal has are given back, the others are made and recorded.
 
     A body is `{name, n, id?, result, usage?}`: `name` is `model`, `tool:<name>` or `tools` (what tools there are), `n` counts the calls of that
-    name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart.
+    name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart. Two names are no
+    calls: `discarded`, and `fallback` with `{model, instead_of, because}` as its result.
     """
 
     def __init__(self, replay: Sequence[dict[str, Any]] = (), record: Record | None = None) -> None:
@@ -23,9 +26,15 @@ class Ledger:
         self._known: dict[tuple[str, str | None], deque[dict[str, Any]]] = {}
         self.replayed = 0
         """Calls given back from the journal."""
+        self.moved: dict[str, Any] | None = None
+        """The last decision to ask another model, as it was recorded."""
         for body in replay:
             if body["name"] == DISCARDED:
                 self._known.clear()
+                self.moved = None
+            elif body["name"] == FALLBACK:
+                self._counts[FALLBACK] += 1
+                self.moved = body["result"]
             else:
                 known = self._known.setdefault((body["name"], body.get("id")), deque())
                 if all(body["n"] != other["n"] for other in known):  # one that was recorded twice, because the first answer was lost, was made once
@@ -59,6 +68,13 @@ class Ledger:
         result = await self.call(name, execute)
         self.replayed = replayed
         return result
+
+    async def move(self, told: dict[str, Any], paid: dict[str, Any] | None) -> None:
+        """Another model is asked from now on, in this attempt and the next ones; `paid` is the usage of an answer that is not used."""
+        self._counts[FALLBACK] += 1
+        self.moved = told
+        if self._record is not None:
+            await self._record({"name": FALLBACK, "n": self._counts[FALLBACK], "result": told, **({"usage": paid} if paid else {})})
 
     async def discard(self) -> None:
         """The next attempt shall ask anew: what was recorded so far led nowhere."""

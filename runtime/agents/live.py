@@ -1,51 +1,61 @@
 """An agent step with a real model, on pydantic-ai: it asks, calls the tools it is told to, checks the answer, and asks again."""
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from pydantic_ai import Agent, ModelRetry, RunContext, ToolFailed, UsageLimits
 from pydantic_ai import Tool as FunctionTool
 from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.messages import BinaryContent, ModelMessage, UserContent
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RunUsage
 
+from runtime.agents.attachments import Attachment
 from runtime.agents.context import AgentContext, AgentOutcome
+from runtime.agents.factories import REQUEST_SECONDS
 from runtime.agents.failures import classify
-from runtime.agents.ledger import Ledger
-from runtime.agents.model import LedgerModel
+from runtime.agents.ledger import Ledger, storable
+from runtime.agents.messages import answered, said_by_user
+from runtime.agents.model import LedgerModel, answered_by
 from runtime.agents.output import sentences, shape_of
-from runtime.agents.providers import REQUEST_SECONDS
 from runtime.agents.toolbox import Toolbox
 from runtime.agents.tools import Tool, tools_of
+from runtime.agents.transcript import to_model, tool_talk
 from runtime.errors import StepFailed
 
 REPAIRS = 3
 """So often a model may correct an answer, or the arguments of a tool."""
 
 
-async def run_live(spec: dict[str, Any], model_id: str, context: AgentContext) -> AgentOutcome:
+async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentContext) -> AgentOutcome:
     """Run the loop to its answer. Raises StepFailed; its `details.usage` says what the attempt took all the same."""
-    choice = context.providers.choose(model_id)
+    # All of them at once: that a fallback cannot be used must not come out on the day it is needed.
+    choices = [await context.providers.choose(model, context.tenant) for model in models]
     ledger = Ledger(context.replay, context.record)
     tools = await tools_of(spec["tools"], context, ledger)
     toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"])
-    shape, agent = shape_of(_canonical(spec["output"])), _agent(_canonical(spec["output"]), _canonical([_told(tool) for tool in tools]))
-    usage = RunUsage()
+    shape, agent = shape_of(_canonical(spec["output"])), _agent(_canonical(spec["output"]), _canonical([_described(tool) for tool in tools]))
+    usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe)
     try:
         result = await agent.run(
-            spec["prompt"],
+            _shown(spec["prompt"], spec["attachments"]),
+            message_history=to_model(spec["history"], tools=bool(tools)),
             instructions=[text for text in (spec["instructions"], shape.instructions) if text],
-            model=LedgerModel(choice, ledger, context.observe),
+            model=model,
             deps=toolbox,
             usage=usage,
             usage_limits=UsageLimits(request_limit=spec["limits"]["turns"], total_tokens_limit=spec["limits"]["tokens"]),
             model_settings=_settings(spec, context),
             infer_name=False,
         )
-        return AgentOutcome(result.output, _spent(usage, toolbox, ledger))
+        said = result.new_messages()
+        by = answered_by(said)
+        spent = _spent(usage, toolbox, ledger) | ({} if by is None else {"model": by})
+        return AgentOutcome(result.output, spent, _told(spec, said, tools, result.output) if context.keep_messages else None)
     except (StepFailed, AgentRunError, UserError) as error:
-        failed = classify(error, choice)
+        failed = classify(error, model.current.provider, model.secrets)
         if failed.error_code == "model_output_invalid":
             await ledger.discard()
         if usage.requests:
@@ -57,8 +67,25 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _told(tool: Tool) -> tuple[str, str, dict[str, Any]]:
+def _described(tool: Tool) -> tuple[str, str, dict[str, Any]]:
     return tool.name, tool.description, tool.parameters
+
+
+def _shown(prompt: str, attachments: Sequence[Attachment]) -> str | list[UserContent]:
+    """The prompt with what is shown beside it: texts as text, because every model reads those."""
+    if not attachments:
+        return prompt
+    parts: list[UserContent] = [prompt]
+    for one in attachments:
+        parts.append(f"[{one.name}]")
+        parts.append(one.text if one.text is not None else BinaryContent(one.data, media_type=one.media_type, identifier=one.name))
+    return parts
+
+
+def _told(spec: dict[str, Any], said: Sequence[ModelMessage], tools: Sequence[Tool], output: Any) -> list[dict[str, Any]]:
+    begin = said_by_user(spec["prompt"], [one.told for one in spec["attachments"]])
+    told: list[dict[str, Any]] = storable([begin, *tool_talk(said, {tool.name for tool in tools}), answered(output)])
+    return told
 
 
 @lru_cache(maxsize=256)

@@ -1,10 +1,14 @@
 """Where models come from: `provider:model` becomes a model to talk to, over one HTTP client for the whole process."""
 
+import asyncio
+import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from runtime.agents.credentials import Credential, Credentials, FromSettings
+from runtime.agents.factories import CONNECT_SECONDS, FACTORIES, REQUEST_SECONDS, build
 from runtime.errors import StepFailed
 from runtime.settings import Settings
 
@@ -12,15 +16,11 @@ if TYPE_CHECKING:  # imported where they are used: pydantic_ai costs a process 1
     import httpx2
     from pydantic_ai.models import Model
 
-REQUEST_SECONDS = 300.0
-"""Of one model request when the step has no timeout."""
-CONNECT_SECONDS = 10.0
 MAX_CONNECTIONS = 1_000
 MAX_MODELS = 256
-OPENAI_URL = "https://api.openai.com/v1"
 
-Factory = Callable[[Settings, "httpx2.AsyncClient", str], "Model"]
-"""From the settings, the shared client and the model's name to a model whose requests are never repeated by an SDK. Raises StepFailed."""
+_Key = tuple[str, str, str, str | None, bool, str]
+"""Tenant, provider, the key's fingerprint, base URL, whether that is trusted, model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,71 +31,79 @@ class Choice:
     model: "Model"
     secrets: tuple[str, ...] = field(repr=False)
     """Texts that must not appear in any message about it."""
+    model_id: str = ""
+    """As the definition writes it."""
+    tenant: str = "default"
 
 
 class Providers:
-    """The models of one process, for one event loop. Building the HTTP client costs 20 ms, so there is one, made when the first model is."""
+    """The models of one process, for one event loop. Building an HTTP client costs 20 ms, so there are two: for the addresses the operator
+    has chosen, and for all others. Each is made when the first model needs it.
+    """
 
-    def __init__(self, settings: Settings, factories: Mapping[str, Factory] | None = None) -> None:
-        self._settings = settings
-        self._factories = dict(FACTORIES if factories is None else factories)
-        self._client: httpx2.AsyncClient | None = None
-        self._models: OrderedDict[str, Choice] = OrderedDict()
+    def __init__(self, settings: Settings, credentials: Credentials | None = None, guarded: "Callable[[], httpx2.AsyncBaseTransport] | None" = None) -> None:
+        """`credentials`: where keys come from; those of the settings when absent. `guarded`: makes the way out to addresses of tenants."""
+        self._credentials = FromSettings(settings) if credentials is None else credentials
+        self._guarded = guarded
+        self._clients: dict[bool, httpx2.AsyncClient] = {}
+        self._models: OrderedDict[_Key, Choice] = OrderedDict()
 
-    def choose(self, model_id: str) -> Choice:
-        """The model `provider:model`. Raises StepFailed, never retryable: `model_unknown`, `provider_not_configured`."""
-        if (found := self._models.get(model_id)) is not None:
-            self._models.move_to_end(model_id)
-            return found
-        provider, colon, name = model_id.partition(":")
-        factory = self._factories.get(provider)
-        if not colon or not name or factory is None:
-            known = ", ".join(f"{known}:<model>" for known in sorted(self._factories))
+    async def choose(self, model_id: str, tenant: str = "default") -> Choice:
+        """The model `provider:model` with the tenant's key.
+
+        Raises StepFailed, never retryable: `model_unknown`, `provider_not_configured`, `provider_not_installed`; and what the credentials raise.
+        """
+        provider, _, name = model_id.partition(":")
+        if not name or provider not in FACTORIES:
+            known = ", ".join(f"{known}:<model>" for known in sorted(FACTORIES))
             raise StepFailed("model_unknown", f"'{model_id}' is not a model this installation knows; write {known}", retryable=False)
-        choice = Choice(provider, factory(self._settings, self._shared_client(), name), self._secrets())
-        self._models[model_id] = choice
-        if len(self._models) > MAX_MODELS:
-            self._models.popitem(last=False)
-        return choice
+        credential = await self._credentials.of(tenant, provider)
+        key = (tenant, provider, _fingerprint(credential), credential.base_url, credential.trusted, name)
+        if (found := self._models.get(key)) is None:
+            # An SDK's import takes a second, during which all other steps of this process would stand still.
+            model = await asyncio.to_thread(build, provider, credential, self._client(credential), name)
+            found = self._models[key] = Choice(provider, model, _secrets(credential), model_id, tenant)
+            if len(self._models) > MAX_MODELS:
+                self._models.popitem(last=False)
+        self._models.move_to_end(key)
+        return found
+
+    async def renew(self, refused: Choice) -> Choice | None:
+        """After a provider has refused the key of `refused`: the model with another key, when there is another by now. Raises as `choose`."""
+        self._credentials.doubt(refused.tenant, refused.provider)
+        for key in [key for key, choice in self._models.items() if choice.secrets == refused.secrets and key[:2] == (refused.tenant, refused.provider)]:
+            del self._models[key]
+        fresh = await self.choose(refused.model_id, refused.tenant)
+        return fresh if fresh.secrets != refused.secrets else None
 
     async def aclose(self) -> None:
         """Close the connections. The next model opens new ones."""
-        client, self._client = self._client, None
+        clients, self._clients = self._clients, {}
         self._models.clear()
-        if client is not None:
+        for client in clients.values():
             await client.aclose()
 
-    def _secrets(self) -> tuple[str, ...]:
-        key = self._settings.openai_api_key
-        return (key.get_secret_value(),) if key is not None and key.get_secret_value() else ()
+    def _client(self, credential: Credential) -> "httpx2.AsyncClient":
+        import httpx2
+        from pydantic_ai.models import create_async_httpx2_client
 
-    def _shared_client(self) -> "httpx2.AsyncClient":
-        if self._client is None:
-            import httpx2
-            from pydantic_ai.models import create_async_httpx2_client
+        from runtime.agents.bounded import BoundedTransport
 
-            from runtime.agents.bounded import BoundedTransport
-
-            # A transport of our own: proxies from the environment are not used, redirects are not followed.
+        guard = None if credential.trusted or credential.base_url is None else self._guarded
+        found = self._clients.get(guard is not None)
+        if found is None:
+            # Transports of our own: proxies from the environment are not used, redirects are not followed.
             limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+            transport = httpx2.AsyncHTTPTransport(limits=limits) if guard is None else guard()
             timeout = httpx2.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS)
-            self._client = create_async_httpx2_client(timeout=timeout, transport=BoundedTransport(httpx2.AsyncHTTPTransport(limits=limits)))
-        return self._client
+            found = self._clients[guard is not None] = create_async_httpx2_client(timeout=timeout, transport=BoundedTransport(transport))
+        return found
 
 
-def openai(settings: Settings, client: "httpx2.AsyncClient", name: str) -> "Model":
-    """OpenAI itself, or whatever speaks its chat completions API at `openai_base_url`."""
-    from openai import AsyncOpenAI
-    from pydantic_ai.models.openai import OpenAIChatModel
-    from pydantic_ai.providers.openai import OpenAIProvider
-
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
-    if not key and settings.openai_base_url is None:
-        raise StepFailed("provider_not_configured", "set OPENAI_API_KEY, or OPENAI_BASE_URL for a server that needs no key", retryable=False)
-    # Attempts are the engine's business: an SDK that repeats requests by itself would hide them and multiply the waiting.
-    sdk = AsyncOpenAI(base_url=settings.openai_base_url or OPENAI_URL, api_key=key or "none", http_client=client, max_retries=0)
-    return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=sdk))
+def _secrets(credential: Credential) -> tuple[str, ...]:
+    key = "" if credential.key is None else credential.key.get_secret_value()
+    return (key,) if key else ()
 
 
-FACTORIES: Mapping[str, Factory] = {"openai": openai}
-"""Further providers are added here: a name and a factory."""
+def _fingerprint(credential: Credential) -> str:
+    return hashlib.sha256("".join(_secrets(credential)).encode()).hexdigest()

@@ -11,6 +11,7 @@ from runtime.agents.digest import MARK, Digest
 from runtime.agents.filling import fill
 from runtime.agents.ledger import Ledger
 from runtime.agents.merging import UnsatisfiableError
+from runtime.agents.messages import answered, said_by_user
 from runtime.agents.toolbox import Toolbox
 from runtime.agents.tools import Tool, function_tools
 from runtime.errors import StepFailed
@@ -26,9 +27,11 @@ async def run_simulated(spec: dict[str, Any], context: AgentContext) -> AgentOut
     references = [entry for entry in spec["tools"] if isinstance(entry, str)]  # the others are on the network
     toolbox = Toolbox(function_tools(references, context), ledger, spec["limits"]["tool_calls"]) if references else None
     said = await _ask_tools(toolbox, spec, context.seed) if toolbox is not None else []
-    digest = Digest("\n\n".join([prompt, *said]) if said else prompt, topic=topic)
+    read = [one.text for one in spec["attachments"] if one.text is not None] + said
+    digest = Digest("\n\n".join([prompt, *read]) if read else prompt, topic=topic)
     output = _answer(spec["output"], digest, context.seed)
-    return AgentOutcome(output, _usage(spec, said, output, toolbox, ledger))
+    messages = [said_by_user(prompt, [one.told for one in spec["attachments"]]), answered(output)] if context.keep_messages else None
+    return AgentOutcome(output, _usage(spec, said, output, toolbox, ledger), messages)
 
 
 async def _ask_tools(toolbox: Toolbox, spec: dict[str, Any], seed: int) -> list[str]:

@@ -262,6 +262,29 @@ class Artifacts(Answer):
     next_page_token: NextPage
 
 
+class Exchange(Answer):
+    """What one agent step has said in a conversation."""
+
+    seq: int
+    run_id: str
+    step: str
+    at: AwareDatetime
+    messages: list[dict[str, Any]]
+    """`{role: user, content}`, `{role: assistant, content, tool_calls?}` and `{role: tool, content, tool_call_id, name}`."""
+
+
+class Conversation(Answer):
+    """A conversation and a page of its exchanges, oldest first."""
+
+    conversation_id: str
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    last_seq: int
+    """The number of the last exchange. Only the last 1,000 are kept."""
+    exchanges: list[Exchange]
+    next_page_token: NextPage
+
+
 class Key(Answer):
     """An API key without its secret."""
 

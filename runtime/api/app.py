@@ -15,7 +15,22 @@ from starlette.routing import Match
 from runtime.api.documented import document
 from runtime.api.guard import Guard
 from runtime.api.problems import MethodNotAllowed, problem, shown
-from runtime.api.routes import approvals, artifacts, control, endpoints, events, hooks, keys, platform, provider_keys, runs, schedules, starts, workflows
+from runtime.api.routes import (
+    approvals,
+    artifacts,
+    control,
+    conversations,
+    endpoints,
+    events,
+    hooks,
+    keys,
+    platform,
+    provider_keys,
+    runs,
+    schedules,
+    starts,
+    workflows,
+)
 from runtime.api.services import Opener
 from runtime.errors import AgenticError, NotFound, Problem, RequestInvalid
 from runtime.settings import Settings
@@ -27,6 +42,7 @@ ROUTERS = (
     control.router,
     approvals.router,
     artifacts.router,
+    conversations.router,
     workflows.router,
     schedules.router,
     keys.router,

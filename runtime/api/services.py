@@ -9,6 +9,7 @@ from starlette.requests import Request
 from runtime.api.callers import Caller, Callers
 from runtime.api.streams import Streams
 from runtime.gateway import Gateway
+from runtime.gateway.conversations import Conversations
 from runtime.gateway.endpoints import Endpoints
 from runtime.gateway.hooks import Hooks
 from runtime.keys.base_urls import BaseUrls
@@ -33,6 +34,7 @@ class Services:
     endpoints: Endpoints = field(kw_only=True)
     hooks: Hooks = field(kw_only=True)
     provider_keys: ProviderKeys = field(kw_only=True)
+    conversations: Conversations = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -54,6 +56,7 @@ def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
         endpoints=Endpoints(store.outbox, box),
         hooks=Hooks(store.hooks, gateway, box),
         provider_keys=ProviderKeys(store.provider_keys, box, BaseUrls(settings.outbound_allow)),
+        conversations=Conversations(store.conversations),
     )
 
 

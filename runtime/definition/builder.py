@@ -47,11 +47,12 @@ class Ref:
 class StepRef:
     """A step that was added."""
 
-    __slots__ = ("error", "id", "output", "status")
+    __slots__ = ("artifacts", "error", "id", "messages", "output", "status")
 
     def __init__(self, id: str) -> None:  # noqa: A002  # what it is called in a document
         self.id = id
         self.output, self.status, self.error = (Ref(f"steps.{id}.{field}") for field in ("output", "status", "error"))
+        self.messages, self.artifacts = Ref(f"steps.{id}.messages"), Ref(f"steps.{id}.artifacts")
 
 
 item, index = Ref("item"), Ref("index")
@@ -84,7 +85,10 @@ class Options(TypedDict, total=False):
 
 class AgentOptions(Options, total=False):
     instructions: str
-    model: str
+    model: str | Sequence[str]
+    history: Any
+    conversation: str | Ref
+    attachments: Any
     tools: Sequence[str | Mapping[str, Any]]
     output: Mapping[str, Any]
     temperature: float

@@ -1,6 +1,7 @@
 """Every expression and template of a definition: syntax, names, types; and texts that look as if they should have been expressions."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from runtime.definition.expressions import ExpressionInvalid, compile_expression
@@ -26,7 +27,7 @@ Reads = dict[str, dict[str, str]]
 
 def check_expressions(draft: Draft, findings: Findings) -> Reads:
     """Problems of all expressions and templates; which steps read which others."""
-    checker = _Checker(Places(draft), findings)
+    checker = _Checker(Places(draft), findings, {**draft.steps, **draft.final})
     for section, steps in (("/steps", draft.steps), ("/finally", draft.final)):
         for id_, step in steps.items():
             if step is not None:
@@ -37,8 +38,8 @@ def check_expressions(draft: Draft, findings: Findings) -> Reads:
 
 
 class _Checker:
-    def __init__(self, places: Places, findings: Findings) -> None:
-        self.places, self.findings = places, findings
+    def __init__(self, places: Places, findings: Findings, steps: Mapping[str, Step | None]) -> None:
+        self.places, self.findings, self.steps = places, findings, steps
         self.reads: Reads = {}
         self._of: dict[str, str] = {}
         """What the step being looked at reads."""
@@ -80,7 +81,8 @@ class _Checker:
             if kind is StepKind.SET:
                 self.value(part, where, names)
             for field in TEXTS.get(kind, ()):
-                self.text(getattr(part, field), join(where, field), names)
+                if getattr(part, field) is not None:
+                    self.text(getattr(part, field), join(where, field), names)
             for field in TEXT_OBJECTS.get(kind, ()):
                 for key, text in getattr(part, field).items():
                     self.text(text, join(where, field, key), names)
@@ -146,6 +148,15 @@ class _Checker:
         for name in sorted(names):
             if name.startswith("steps."):
                 self._of.setdefault(name.split(".")[1], pointer)
+            if name.startswith("steps.") and name.endswith(".messages"):
+                self._check_talk(name.split(".")[1], pointer)
+
+    def _check_talk(self, id_: str, pointer: str) -> None:
+        """Only one agent that works once has messages."""
+        step = self.steps.get(id_)
+        if step is not None and (step.agent is None or step.map is not None):
+            why = "it is no agent step" if step.agent is None else "each item of its map has a talk of its own"
+            self.findings.add(pointer, f"step '{id_}' has no messages: {why}")
 
 
 def _word(type_: str) -> str:

@@ -47,6 +47,13 @@ def check_inputs_declared(draft: Draft, findings: Findings) -> None:
                 findings.add(problem.pointer, f"the default does not fit the schema: {problem.detail}")
 
 
+def check_defaults(draft: Draft, findings: Findings) -> None:
+    """Problems of what steps use when they do not say otherwise."""
+    defaults = draft.raw.get("defaults")
+    if isinstance(defaults, dict):
+        check_models(defaults.get("model"), "/defaults/model", findings)
+
+
 def check_concurrency(draft: Draft, findings: Findings) -> None:
     """Problems of the limits of concurrency, as far as they are not those of the key's expression."""
     limits = draft.raw.get("concurrency")
@@ -126,13 +133,31 @@ def _parse_time(text: str) -> datetime:
 
 
 def _check_agent(step: Step, pointer: str, findings: Findings) -> None:
-    if step.agent is None:
+    agent = step.agent
+    if agent is None:
         return
-    if step.agent.output is not None:
-        _check_schema(step.agent.output, join(pointer, "agent", "output"), findings)
-    for at, entry in enumerate(step.agent.tools):
+    if agent.output is not None:
+        _check_schema(agent.output, join(pointer, "agent", "output"), findings)
+    for at, entry in enumerate(agent.tools):
         if isinstance(entry, OpenApiTools):
             _check_api(entry, join(pointer, "agent", "tools", at), findings)
+    check_models(agent.model, join(pointer, "agent", "model"), findings)
+    if agent.conversation is None:
+        return
+    where = join(pointer, "agent", "conversation")
+    if agent.history is not None:
+        findings.add(where, "a step has either history or conversation: a conversation brings its own history", at_key=True)
+    if step.map is not None:
+        findings.add(
+            where, "the items of a map work side by side and cannot take turns in one conversation; put the step into a workflow of its own", at_key=True
+        )
+
+
+def check_models(models: Any, pointer: str, findings: Findings) -> None:
+    """Problems of a list of models."""
+    for at, model in enumerate(models if isinstance(models, list) else ()):
+        if model in models[:at]:
+            findings.add(join(pointer, at), f"'{model}' stands in the list already; whoever could not answer is not asked again")
 
 
 def _check_api(entry: OpenApiTools, pointer: str, findings: Findings) -> None:

@@ -8,9 +8,10 @@ from runtime.definition.names import Names
 from runtime.definition.templates import Constant, Object, Single, Template, Textual, compile_text, compile_value
 
 REMOTE_MODELS: dict[StepKind, type[Model]] = {StepKind.AGENT: Agent, StepKind.HTTP: Http, StepKind.PYTHON: Python, StepKind.CODE: Code}
-TEXTS = {StepKind.AGENT: ("prompt", "instructions"), StepKind.HTTP: ("url",), StepKind.PYTHON: (), StepKind.APPROVAL: ("message",)}
+TEXTS = {StepKind.AGENT: ("prompt", "instructions", "conversation"), StepKind.HTTP: ("url",), StepKind.PYTHON: (), StepKind.APPROVAL: ("message",)}
 """Fields that are one text each; their result is always text."""
 VALUES = {
+    StepKind.AGENT: ("history", "attachments"),
     StepKind.HTTP: ("query", "body"),
     StepKind.PYTHON: ("args",),
     StepKind.CODE: ("inputs",),

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PositiveInt
 
 from runtime.definition.base import Model
 from runtime.definition.tools import MAX_TOOLS, Tools
-from runtime.definition.types import Cel, Duration, InputName, JsonSchema, Size, StepId, Text, Threshold, Value, WorkflowName
+from runtime.definition.types import Cel, Duration, InputName, JsonSchema, ModelNames, Size, StepId, Text, Threshold, Value, WorkflowName
 from runtime.sandbox.program import DEFAULT_MEMORY, MAX_MEMORY, MAX_SOURCE, MIN_MEMORY
 
 MAX_STEPS = 1_000
@@ -92,6 +92,7 @@ class AgentLimits(Model):
     """Model calls."""
     tool_calls: Annotated[int, Field(ge=0, le=10_000)] = 200
     tokens: PositiveInt | None = None
+    """Input and output together, over all calls."""
 
 
 class Agent(Model):
@@ -99,8 +100,14 @@ class Agent(Model):
 
     prompt: Text
     instructions: Text = ""
-    model: Annotated[str, Field(max_length=200)] | None = None
-    """`provider:model`, such as `openai:gpt-5-mini`; the workflow's default when absent."""
+    model: ModelNames | None = None
+    """`provider:model`, such as `openai:gpt-5-mini`, or a list of such: the next one is asked when one cannot answer. The workflow's default when absent."""
+    history: Value = None
+    """Messages that come before the prompt: those of an earlier step, `${{ steps.draft.messages }}`, or a list of `{role, content}`."""
+    conversation: Text | None = None
+    """The name of a conversation that outlives the run: what was said in it comes before the prompt, and this step is added to it."""
+    attachments: Value = None
+    """Artifacts of earlier steps the model is shown beside the prompt: one, a list, or all of a step, `${{ steps.scan.artifacts }}`."""
     tools: list[Tools] = Field(default=[], max_length=MAX_TOOLS)
     """Names of registered functions or `module:function` of an allowed module, operations of HTTP APIs, tools of MCP servers."""
     output: JsonSchema | None = None
@@ -248,7 +255,7 @@ class Step(Model):
 class Defaults(Model):
     """What steps use when they do not say otherwise."""
 
-    model: Annotated[str, Field(max_length=200)] | None = None
+    model: ModelNames | None = None
     retry: Retry | None = None
     timeout: Duration | None = None
     on_crash: Literal["retry", "fail", "ask"] | None = None

@@ -16,7 +16,7 @@ class Names:
 
 
 SINGLE = {"item": "dyn", "index": "int", "iteration": "int", "previous": "dyn", "output": "dyn", "body": "dyn"}
-STEP_FIELDS = {"output": "dyn", "status": "string", "error": "dyn"}
+STEP_FIELDS = {"output": "dyn", "status": "string", "error": "dyn", "messages": "dyn", "artifacts": "dyn"}
 RUN_FIELDS = {"id": "string", "workflow": "string", "status": "string", "error": "dyn"}
 ROOTS = ("inputs", "steps", "run", *SINGLE)
 PRESENCE_ROOTS = ("Inputs", "Steps", "Run")
@@ -49,10 +49,12 @@ def name_of(path: tuple[str, ...]) -> str:
 
 def _step_name(path: tuple[str, ...]) -> str:
     if len(path) < 2:
-        raise UnknownNameError("write steps.<id>.output, steps.<id>.status or steps.<id>.error")
+        raise UnknownNameError("write steps.<id>.output, .status, .error, .messages or .artifacts")
     if len(path) < 3 or path[2] not in STEP_FIELDS:
         field = path[2] if len(path) > 2 else ""
-        raise UnknownNameError(f"of step '{path[1]}' there is steps.{path[1]}.output, .status and .error{did_you_mean(field, STEP_FIELDS)}")
+        raise UnknownNameError(
+            f"of step '{path[1]}' there is steps.{path[1]}.output, .status, .error, .messages and .artifacts{did_you_mean(field, STEP_FIELDS)}"
+        )
     return ".".join(path[:3])
 
 

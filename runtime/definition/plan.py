@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from runtime.definition.expressions import Expression, compile_expression
-from runtime.definition.fields import REMOTE_MODELS, compile_mapping, engine_template
+from runtime.definition.fields import REMOTE_MODELS, always_text, compile_mapping, engine_template
 from runtime.definition.model import Definition, Goto, Retry, Step, StepKind
 from runtime.definition.templates import Template
 from runtime.errors import DefinitionInvalid
@@ -48,6 +48,10 @@ class PlannedStep:
     timeout: int | None
     """Milliseconds of one attempt."""
     on_crash: str
+    conversation: Template | None
+    """Of an agent: renders to the name of its conversation. The engine does that, because the owner reads conversations."""
+    talks: bool
+    """Its messages are kept, because something reads them."""
     spec: dict[str, Any]
     """The step as JSON, for the executor."""
     remote: bool
@@ -81,6 +85,7 @@ class _Parts:
     cases: tuple[tuple[Expression | None, str], ...]
     values: Template | None
     executor: Template | None
+    conversation: Template | None
 
     @property
     def names(self) -> frozenset[str]:
@@ -141,9 +146,12 @@ def compile_plan(definition: Definition, hash: str) -> Plan:  # noqa: A002  # th
         for other in (*needs[name], *routers[name]):
             if other in dependents:
                 dependents[other].append(name)
+    outputs = {name: compile_expression(source) for name, source in definition.outputs.items()}
+    heard = _heard([*(part.names for part in parts.values()), *(output.names for output in outputs.values())])
     planned = {}
     for name, step in steps.items():
-        planned[name] = _planned(name, step, parts[name], definition, final=name in final, links=(needs[name], routers[name], tuple(dependents[name])))
+        links = (needs[name], routers[name], tuple(dependents[name]))
+        planned[name] = _planned(name, step, parts[name], definition, final=name in final, heard=name in heard, links=links)
     main = ordered(definition.steps, {name: (*needs[name], *routers[name]) for name in definition.steps})
     return Plan(
         definition=definition,
@@ -151,7 +159,7 @@ def compile_plan(definition: Definition, hash: str) -> Plan:  # noqa: A002  # th
         steps=planned,
         main=main,
         final=ordered(final, {name: (*needs[name], *routers[name]) for name in final}),
-        outputs={name: compile_expression(source) for name, source in definition.outputs.items()},
+        outputs=outputs,
         sinks=tuple(name for name in main if all(planned[other].final for other in planned[name].dependents)),
         goto_targets=frozenset(step.on_error.goto for step in steps.values() if isinstance(step.on_error, Goto)),
         slot_key=_expression(definition.concurrency.key if definition.concurrency else None),
@@ -161,6 +169,11 @@ def compile_plan(definition: Definition, hash: str) -> Plan:  # noqa: A002  # th
 def step_references(names: Iterable[str]) -> list[str]:
     """Ids of the steps these names read, in sorted order."""
     return sorted({name.split(".")[1] for name in names if name.startswith("steps.")})
+
+
+def _heard(names: Iterable[Iterable[str]]) -> frozenset[str]:
+    """Steps whose messages are read somewhere."""
+    return frozenset(name.split(".")[1] for some in names for name in some if name.startswith("steps.") and name.endswith(".messages"))
 
 
 def _needs(name: str, step: Step, names: Iterable[str], final: Mapping[str, Step], routers: tuple[str, ...]) -> dict[str, None]:
@@ -190,6 +203,7 @@ def _parts(step: Step) -> _Parts:
         until=_expression(step.loop.until if step.loop else None),
         cases=cases,
         values=None if remote else engine_template(step),
+        conversation=None if step.agent is None or step.agent.conversation is None else always_text(step.agent.conversation),
         executor=compile_mapping(step.kind, getattr(step, step.kind.value).model_dump(mode="json", by_alias=True)) if remote else None,
     )
 
@@ -198,7 +212,7 @@ def _expression(source: str | None) -> Expression | None:
     return None if source is None else compile_expression(source)
 
 
-def _planned(name: str, step: Step, parts: _Parts, definition: Definition, *, final: bool, links: tuple[tuple[str, ...], ...]) -> PlannedStep:
+def _planned(name: str, step: Step, parts: _Parts, definition: Definition, *, final: bool, heard: bool, links: tuple[tuple[str, ...], ...]) -> PlannedStep:
     defaults = definition.defaults
     own_on_crash = step.on_crash if "on_crash" in step.model_fields_set else None
     needs, routers, dependents = links
@@ -215,13 +229,23 @@ def _planned(name: str, step: Step, parts: _Parts, definition: Definition, *, fi
         until=parts.until,
         cases=parts.cases,
         values=parts.values,
-        scope_names=parts.executor.names - _BY_ITEM if parts.executor else frozenset(),
+        scope_names=_scope_names(step, parts),
         retry=step.retry or defaults.retry or Retry(),
         timeout=step.timeout if step.timeout is not None else defaults.timeout,
         on_crash=own_on_crash or defaults.on_crash or "retry",
+        conversation=parts.conversation,
+        talks=heard or parts.conversation is not None,
         spec=step.model_dump(mode="json", by_alias=True, exclude_unset=True),
         remote=step.kind in REMOTE,
     )
+
+
+def _scope_names(step: Step, parts: _Parts) -> frozenset[str]:
+    """What the executor renders with; of an agent with attachments also the artifacts of every step it reads, for it may be shown no others."""
+    if parts.executor is None:
+        return frozenset()
+    shown = step_references(parts.names) if step.agent is not None and step.agent.attachments is not None else ()
+    return (parts.executor.names - _BY_ITEM) | {f"steps.{other}.artifacts" for other in shown}
 
 
 def ordered(steps: Iterable[str], before: Mapping[str, Iterable[str]]) -> tuple[str, ...]:

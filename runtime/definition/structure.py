@@ -28,6 +28,7 @@ _TYPES = {
     "list_type": "must be a list",
 }
 _AS_A_WHOLE = {
+    "model": "write provider:model, or a list of 1 to 10 of them",
     "on_error": "write fail, continue, or {goto: <step>}",
     "for": "write a duration such as 30s, or a text with ${{ }} that becomes one",
     "openapi": "write the name of an API, the URL of an OpenAPI document, or the document itself",

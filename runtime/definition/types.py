@@ -127,6 +127,10 @@ Cel = Annotated[str, Field(min_length=1, max_length=10_000, json_schema_extra={"
 Text = Annotated[str, Field(max_length=1_000_000, json_schema_extra={"x-agentic": "template"})]
 """Text with `${{ cel }}` segments."""
 
+ModelName = Annotated[str, Field(min_length=1, max_length=200)]
+ModelNames = ModelName | Annotated[list[ModelName], Field(min_length=1, max_length=10, json_schema_extra={"uniqueItems": True})]
+"""`provider:model`, or several in the order they are tried."""
+
 Value = Annotated[JsonValue, Field(json_schema_extra={"x-agentic": "value"})]
 """Any JSON; each string inside is a template, and a string that is one single `${{ cel }}` keeps the type of its result."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from runtime.definition.checks_expressions import check_expressions
 from runtime.definition.checks_graph import check_graph
 from runtime.definition.checks_programs import check_programs
-from runtime.definition.checks_steps import check_concurrency, check_inputs_declared, check_steps
+from runtime.definition.checks_steps import check_concurrency, check_defaults, check_inputs_declared, check_steps
 from runtime.definition.findings import Findings
 from runtime.definition.jsonvalue import check_json
 from runtime.definition.marks import Marks
@@ -46,6 +46,7 @@ def parse(source: str | bytes | dict[str, Any]) -> Loaded:
     for problem in problems:
         findings.add(problem.pointer, problem.detail, at_key=problem.pointer in keys)
     check_inputs_declared(draft, findings)
+    check_defaults(draft, findings)
     check_concurrency(draft, findings)
     check_steps(draft, findings)
     check_programs(draft, findings)

@@ -1,5 +1,6 @@
 """How a step of each kind begins an attempt."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,8 @@ from runtime.engine.state import step_key
 from runtime.engine.turn import Turn
 from runtime.errors import ExpressionFailed
 from runtime.ids import derived_uuid7
+
+CONVERSATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", re.ASCII)
 
 
 def begin(turn: Turn, name: str, *, iteration: int | None, attempt: int) -> None:
@@ -56,9 +59,18 @@ def _begin_map(turn: Turn, name: str, over: Expression) -> None:
 def _begin_remote(turn: Turn, name: str, iteration: int | None, attempt: int) -> None:
     planned, step = turn.step(name)
     scope = turn.scope(name, resolve=False).pick(planned.scope_names)
-    turn.emit(Kind.STEP_STARTED, step_key(name, iteration), attempt=attempt)
+    talk = None if planned.conversation is None else conversation_name(planned.conversation.render(turn.scope(name)))
+    turn.emit(Kind.STEP_STARTED, step_key(name, iteration), attempt=attempt, body=None if talk is None else {"conversation": talk})
     calls, alone = tuple(step.calls.get(None, ())), step.crashes >= ALONE_AFTER
-    turn.commands.append(StartStep(name, iteration, attempt, scope, attempt_timeout(turn, name), calls, alone=alone, recovered=turn.recovering))
+    timeout = attempt_timeout(turn, name)
+    turn.commands.append(StartStep(name, iteration, attempt, scope, timeout, calls, alone=alone, recovered=turn.recovering, conversation=talk))
+
+
+def conversation_name(text: str) -> str:
+    """The text, when a conversation may be called so. Raises ExpressionFailed."""
+    if not CONVERSATION.fullmatch(text):
+        raise ExpressionFailed(f"conversation: '{text[:50]}' is no name; use 1 to 128 letters, digits and . _ : @ - , beginning with a letter or digit")
+    return text
 
 
 def _rendered(turn: Turn, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ class StartStep:
     """Have one attempt of one step carried out. `scope` holds the values its templates name.
 
     `alone`: in a process of its own, because processes have died of it. `recovered`: it may be in flight since an earlier owner.
+    `conversation`: the name of the one it takes part in, as it stands when the step goes out.
     """
 
     step: str
@@ -19,6 +20,7 @@ class StartStep:
     calls: tuple[dict[str, Any], ...] = ()
     alone: bool = False
     recovered: bool = False
+    conversation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

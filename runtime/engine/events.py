@@ -32,27 +32,30 @@ class Kind(StrEnum):
 
     STEP_SCHEDULED = "step.scheduled"
     STEP_STARTED = "step.started"
-    """The intent, committed before the effect. body: {iteration?, total? (of a map)}; attempt counts from 1"""
+    """The intent, committed before the effect. body: {iteration?, total? (of a map), conversation? (its name)}; attempt counts from 1"""
     STEP_WAITING = "step.waiting"
     """body: {for: timer|approval|signal|child|decision, due? (ms), child? (run id), …}"""
     STEP_ITERATED = "step.iterated"
-    """One iteration of a loop has ended and another follows. body: {iteration, output}"""
+    """One iteration of a loop has ended and another follows. body: {iteration, output, messages?, conversation?, artifacts?}"""
     STEP_RETRYING = "step.retrying"
     """An attempt failed and another follows. body: {error, due (ms)}"""
     STEP_SUCCEEDED = "step.succeeded"
-    """body: {output, signal? (of a signal step: {name, message_id} of the message it took)}; of a map {failed?: how many items failed}"""
+    """body: {output, signal? (of a signal step: {name, message_id} of the message it took), messages? and conversation? (of an agent),
+    artifacts?: [{name, $artifact}, …]}; of a map {failed?: how many items failed}"""
     STEP_FAILED = "step.failed"
     """body: {error}"""
     STEP_SKIPPED = "step.skipped"
     """body: {reason}"""
     STEP_CANCELED = "step.canceled"
     STEP_REUSED = "step.reused"
-    """A finished step taken over from the run this one was forked from. body: {output, from}; of a map, after its items, {from}"""
+    """A finished step taken over from the run this one was forked from. body: {output, from, messages?, artifacts?}; of a map, after its
+    items, {from, artifacts?}"""
 
     ITEMS_STARTED = "items.started"
     """Intents of a map's items. body: {items: [[first, last], …], attempt}"""
     ITEMS_FINISHED = "items.finished"
-    """body: {done: [[index, output], …], failed: [[index, attempt, error], …], retrying: [[index, attempt, error, due], …]}"""
+    """body: {done: [[index, output], …], failed: [[index, attempt, error], …], retrying: [[index, attempt, error, due], …],
+    artifacts?: [{name, $artifact}, …]}"""
     ITEMS_REUSED = "items.reused"
     """Finished items taken over from the run this one was forked from. body: {done: [[index, output], …], failed?: […]}"""
 

@@ -12,7 +12,7 @@ from typing import Any
 from runtime.definition.model import Goto
 from runtime.definition.plan import Plan, PlannedStep
 from runtime.engine.events import Event, Kind, body_of
-from runtime.engine.evolve_items import items_finished, items_reused, items_started
+from runtime.engine.evolve_items import artifacts_saved, items_finished, items_reused, items_started
 from runtime.engine.retry import CRASH_CODES
 from runtime.engine.state import Items, RunState, StepState, split_key
 from runtime.engine.states import STEP_TRANSITIONS, StepStatus, run_after, step_after
@@ -225,6 +225,7 @@ def _step_started(state: RunState, step: StepState, event: Event) -> None:
     _begun(state, name, step, event)
     step.attempt, step.iteration = event.attempt or 1, iteration
     step.due, step.waiting = None, None
+    step.conversation = (event.body or {}).get("conversation")
     total = (event.body or {}).get("total")
     if total is not None:
         spec, over = state.plan.steps[name].step.map, state.plan.steps[name].over
@@ -252,6 +253,7 @@ def _step_iterated(state: RunState, step: StepState, event: Event) -> None:
     step.attempt, step.failures, step.crashes = 0, 0, 0
     step.due, step.waiting, step.error = None, None, None
     step.calls.clear()
+    _besides(step, body)
     _signal_taken(state, body)
     state.frontier[name] = None
 
@@ -271,7 +273,14 @@ def _step_succeeded(state: RunState, step: StepState, event: Event) -> None:
     step.output = step.items.outputs if step.items is not None else body.get("output")
     step.error = None
     step.started_at = event.at if step.started_at is None else step.started_at
+    _besides(step, body)
     _signal_taken(state, body)
+
+
+def _besides(step: StepState, body: dict[str, Any]) -> None:
+    """What an attempt brought besides its output; that of a loop's last iteration stays the step's."""
+    step.messages = body.get("messages", step.messages)
+    artifacts_saved(step, body)
 
 
 def _signal_taken(state: RunState, body: dict[str, Any]) -> None:
@@ -304,7 +313,9 @@ def _step_scheduled(_state: RunState, _step_state: StepState, _event: Event) -> 
 
 
 def _step_reused(_state: RunState, step: StepState, event: Event) -> None:
-    step.output, step.cached = step.items.outputs if step.items is not None else body_of(event)["output"], True
+    body = body_of(event)
+    step.output, step.cached = step.items.outputs if step.items is not None else body["output"], True
+    _besides(step, body)
 
 
 _STEP_HANDLERS: dict[Kind, Callable[[RunState, StepState, Event], None]] = {

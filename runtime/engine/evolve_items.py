@@ -7,7 +7,7 @@ from runtime.engine.events import Event, body_of
 from runtime.engine.retry import CRASH_CODES
 from runtime.engine.state import Items, RunState, StepState
 from runtime.errors import InvalidTransition
-from runtime.references import is_reference
+from runtime.references import REFERENCE, is_reference
 
 
 def _items(step: StepState) -> Items:
@@ -36,6 +36,7 @@ def _pass_reused(items: Items) -> None:
 def items_finished(state: RunState, step: StepState, event: Event) -> None:
     items, body = _items(step), body_of(event)
     state.frontier[event.step or ""] = None
+    artifacts_saved(step, body)
     for index, output in body.get("done", ()):
         _item_done(items, index, output)
     for index, _attempt, error in body.get("failed", ()):
@@ -55,6 +56,12 @@ def items_finished(state: RunState, step: StepState, event: Event) -> None:
     if step.calls:
         for index, *_rest in (*body.get("done", ()), *body.get("failed", ())):
             step.calls.pop(index, None)
+
+
+def artifacts_saved(step: StepState, body: dict[str, Any]) -> None:
+    """Remember the artifacts an event names, as expressions see them; the latest of one name counts."""
+    for one in body.get("artifacts", ()):
+        step.artifacts[one["name"]] = {"name": one["name"], **one[REFERENCE]}
 
 
 def items_reused(state: RunState, step: StepState, event: Event) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 from runtime.definition.plan import Plan
 from runtime.engine.events import Event, Kind
-from runtime.engine.state import Items, RunState
+from runtime.engine.state import Items, RunState, StepState
 from runtime.engine.states import StepStatus
+from runtime.references import REFERENCE
 
 ITEMS_PER_EVENT = 500
 _Draft = tuple[Kind, str, int | None, dict[str, Any]]
@@ -60,8 +61,13 @@ def _reused(source: RunState, name: str) -> list[_Draft]:
     if step.status is not StepStatus.SUCCEEDED:
         return []
     if step.items is not None:
-        return [*_reuse_items(name, step.items, with_failed=True), (Kind.STEP_REUSED, name, None, {"from": source.run_id})]
-    return [(Kind.STEP_REUSED, name, None, {"output": step.output, "from": source.run_id})]
+        return [*_reuse_items(name, step.items, with_failed=True), (Kind.STEP_REUSED, name, None, {"from": source.run_id, **_besides(step)})]
+    return [(Kind.STEP_REUSED, name, None, {"output": step.output, "from": source.run_id, **_besides(step)})]
+
+
+def _besides(step: StepState) -> dict[str, Any]:
+    saved = [{"name": name, REFERENCE: {key: one[key] for key in ("sha256", "size", "media_type")}} for name, one in step.artifacts.items()]
+    return ({} if step.messages is None else {"messages": step.messages}) | ({"artifacts": saved} if saved else {})
 
 
 def _kept_items(plan: Plan, source: RunState, name: str) -> list[_Draft]:

@@ -13,6 +13,7 @@ from runtime.engine.scope import Unloaded
 from runtime.engine.state import Items
 from runtime.engine.turn import MAX_ITEMS, Turn
 from runtime.errors import ExpressionFailed
+from runtime.references import REFERENCE
 
 
 class Outcome(Protocol):
@@ -30,6 +31,10 @@ class Outcome(Protocol):
     def output(self) -> Any: ...
     @property
     def error(self) -> dict[str, Any] | None: ...
+    @property
+    def messages(self) -> Any: ...
+    @property
+    def artifacts(self) -> Sequence[dict[str, Any]]: ...
 
 
 def feed(turn: Turn, name: str, items: Items) -> None:
@@ -59,6 +64,7 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
     done: list[list[Any]] = []
     failed: list[list[Any]] = []
     retrying: list[list[Any]] = []
+    saved: list[dict[str, Any]] = []
     seen: set[int] = set()
     for outcome in outcomes:
         index = outcome.index
@@ -67,6 +73,7 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
         seen.add(index)
         if outcome.error is None:
             done.append([index, outcome.output])
+            saved += named(outcome.artifacts)
             continue
         failure, due = _judged(turn, name, index, outcome.attempt, outcome.error)
         if due is None:
@@ -74,8 +81,13 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
         else:
             retrying.append([index, outcome.attempt, failure, due])
     if seen:
-        body = {key: value for key, value in (("done", done), ("failed", failed), ("retrying", retrying)) if value}
+        body = {key: value for key, value in (("done", done), ("failed", failed), ("retrying", retrying), ("artifacts", saved)) if value}
         turn.emit(Kind.ITEMS_FINISHED, name, body=body)
+
+
+def named(artifacts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Artifacts as events name them: with references, so that their content is kept as long as the event."""
+    return [{"name": one["name"], REFERENCE: {"sha256": one["digest"], "size": one["size"], "media_type": one["media_type"]}} for one in artifacts]
 
 
 def _judged(turn: Turn, name: str, index: int, attempt: int, failure: dict[str, Any]) -> tuple[dict[str, Any], int | None]:

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from runtime.definition.model import Approval
 from runtime.engine.events import Kind
 from runtime.engine.finish import attempt_failed, child_id, error, fail, succeed
-from runtime.engine.items import Outcome, take
-from runtime.engine.state import split_key, step_key
+from runtime.engine.items import Outcome, named, take
+from runtime.engine.state import StepState, split_key, step_key
 from runtime.engine.states import RUN_TRANSITIONS, StepStatus
 from runtime.engine.turn import Turn
 
@@ -34,11 +34,21 @@ def results(turn: Turn, outcomes: Iterable[Outcome]) -> None:
             of_items.setdefault(outcome.step, []).append(outcome)
         elif (step.attempt, step.iteration) == (outcome.attempt, outcome.iteration):
             if outcome.error is None:
-                succeed(turn, outcome.step, outcome.output)
+                succeed(turn, outcome.step, outcome.output, **_besides(step, outcome))
             else:
                 attempt_failed(turn, outcome.step, outcome.error)
     for name, group in of_items.items():
         take_items(turn, name, group)
+
+
+def _besides(step: StepState, outcome: Outcome) -> dict[str, Any]:
+    """What an attempt brought besides its output."""
+    found: dict[str, Any] = {"artifacts": named(outcome.artifacts)} if outcome.artifacts else {}
+    if outcome.messages is not None:
+        found["messages"] = outcome.messages
+        if step.conversation is not None:
+            found["conversation"] = step.conversation
+    return found
 
 
 def take_items(turn: Turn, name: str, outcomes: Iterable[Outcome]) -> None:
@@ -129,6 +139,8 @@ class _ChildOutcome:
     def __init__(self, step: str, index: int, attempt: int, output: Any, failure: dict[str, Any] | None) -> None:
         self.step, self.index, self.attempt, self.output, self.error = step, index, attempt, output, failure
         self.iteration: int | None = None
+        self.messages: Any = None
+        self.artifacts: tuple[dict[str, Any], ...] = ()
 
 
 def _decision(turn: Turn, letter: Letter) -> None:

@@ -59,7 +59,9 @@ class Scope(Mapping[str, Any]):
     def _of_step(self, step: StepState, what: str) -> Any:
         if what == "output":
             return self._output(step) if step.status in (StepStatus.SUCCEEDED, StepStatus.FAILED) else None
-        return {"status": step.status.value, "error": step.error}[what]
+        if what == "messages":
+            return self._stored(step.messages)
+        return {"status": step.status.value, "error": step.error, "artifacts": step.artifacts}[what]
 
     def _output(self, step: StepState) -> Any:
         if step.items is not None and self._resolve:

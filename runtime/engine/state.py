@@ -88,6 +88,12 @@ class StepState:
     """One of its routers has chosen it."""
     cached: bool = False
     """The output was taken over from another run."""
+    messages: Any = None
+    """What an agent and its model said, when something reads it; like an output it may be stored."""
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The named artifacts it saved, by name: `{name, sha256, size, media_type}`."""
+    conversation: str | None = None
+    """The conversation the current attempt takes part in."""
     calls: dict[int | None, list[dict[str, Any]]] = field(default_factory=dict)
     """item index (None without map) → bodies of `call.finished`, in order."""
 

@@ -58,7 +58,7 @@ def _references(state: RunState) -> Iterator[dict[str, Any]]:
     """Every reference the state holds: alone, or as an element of a map's outputs or an object's values."""
     values = [state.inputs, state.output]
     for step in state.steps.values():
-        values.append(step.output)
+        values += [step.output, step.messages]
         if step.items is not None:
             values.extend(step.items.outputs)
     for value in values:

@@ -10,6 +10,7 @@ from runtime.engine.state import Items, StepState
 from runtime.engine.states import StepStatus
 from runtime.gateway.reads import Item
 from runtime.store.catalog_protocol import ArtifactRow, DefinitionRow, KeyRow
+from runtime.store.conversation_protocol import ConversationRow, Exchange
 from runtime.store.protocol import ApprovalRow, RunRow
 from runtime.store.slot_protocol import SLOT
 from runtime.store.webhooks import DeliveryRow, DeliveryState, EndpointRow, HookRow
@@ -168,6 +169,21 @@ def artifact(row: ArtifactRow) -> dict[str, Any]:
         "step": row.step,
         "created_at": rfc3339(row.created_at),
     }
+
+
+def conversation(row: ConversationRow, conversation_id: str) -> dict[str, Any]:
+    """A conversation without what was said."""
+    return {
+        "conversation_id": conversation_id,
+        "created_at": rfc3339(row.created_at),
+        "updated_at": rfc3339(row.updated_at),
+        "last_seq": row.head,
+    }
+
+
+def exchange(row: Exchange) -> dict[str, Any]:
+    """What one agent step has said."""
+    return {"seq": row.seq, "run_id": row.run_id, "step": row.step, "at": rfc3339(row.at), "messages": row.messages}
 
 
 def key(row: KeyRow) -> dict[str, Any]:

@@ -17,8 +17,8 @@ ALONE = {"num_cpus": 0.1}
 """What a step asks for that must not share a process any more: little, for it may wait long, and something, so that such processes have a bound."""
 
 
-def step_call(slot: Slot, command: StartStep | StartItems) -> StepCall:
-    """The call that carries this command out."""
+def step_call(slot: Slot, command: StartStep | StartItems, history: tuple[dict[str, Any], ...] = ()) -> StepCall:
+    """The call that carries this command out; `history` is what was said before in its conversation."""
     state, planned = slot.state, slot.state.plan.steps[command.step]
     items = tuple(Item(*item) for item in command.items) if isinstance(command, StartItems) else None
     return StepCall(
@@ -40,6 +40,8 @@ def step_call(slot: Slot, command: StartStep | StartItems) -> StepCall:
         traceparent=state.traceparent,
         tenant=slot.row.tenant,
         calls=command.calls,
+        keep_messages=planned.talks,
+        history=history,
         recovered=command.recovered,
     )
 
@@ -63,6 +65,10 @@ class Dispatcher:
         """Have the call carried out; its results arrive at `receive`."""
         self._waiting.append(call)
         self._gather.soon()
+
+    def after(self, reading: Coroutine[Any, Any, None]) -> None:
+        """Carry out what ends in `send`, once something has been read."""
+        self._keep(reading)
 
     def stop(self, run_id: str, step: str | None = None) -> None:
         """Stop what is in flight of a run or of one of its steps."""

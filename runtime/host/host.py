@@ -75,6 +75,7 @@ class Host:
             self._journal,
             store.catalog,
             artifacts,
+            store.conversations,
             children,
             self._dispatcher,
             self._clock,

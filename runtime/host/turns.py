@@ -20,11 +20,13 @@ from runtime.engine.states import RunStatus, StepStatus
 from runtime.engine.turn import Turn
 from runtime.failpoints import reach, without
 from runtime.host.children import Children, child_message
+from runtime.host.conversations import exchanges_of, said_so_far
 from runtime.host.dispatch import Dispatcher, step_call
 from runtime.host.marks import Marks
 from runtime.host.slot import Recorded, Slot
 from runtime.steps.protocol import StepResult
 from runtime.store.catalog_protocol import ArtifactRow, Catalog
+from runtime.store.conversation_protocol import Conversations, stored_name
 from runtime.store.protocol import Append, AppendOutcome, ApprovalRow, Journal, Message, MessageKind, NewRun
 from runtime.values import INLINE_LIMIT, is_reference, load, spill
 
@@ -59,6 +61,7 @@ class Turns:
         journal: Journal,
         catalog: Catalog,
         artifacts: ArtifactStore,
+        conversations: Conversations,
         children: Children,
         dispatcher: Dispatcher,
         clock: Clock,
@@ -70,6 +73,7 @@ class Turns:
         self._journal = journal
         self._catalog = catalog
         self._artifacts = artifacts
+        self._conversations = conversations
         self._children = children
         self._dispatcher = dispatcher
         self._clock = clock
@@ -198,11 +202,21 @@ class Turns:
 
     def _carry_out(self, slot: Slot, work: Work) -> None:
         for command in work.commands:
-            if isinstance(command, (StartStep, StartItems)):
+            if isinstance(command, StartStep) and command.conversation is not None:
+                self._dispatcher.after(self._in_conversation(slot, command, command.conversation))
+            elif isinstance(command, (StartStep, StartItems)):
                 if slot.state.steps[command.step].status == "running":
                     self._dispatcher.send(step_call(slot, command))
             elif isinstance(command, StopStep):
                 self._dispatcher.stop(slot.run_id, command.step)
+
+    async def _in_conversation(self, slot: Slot, command: StartStep, name: str) -> None:
+        """Send the step with what was said so far, this run's own committed part included, unless it has ended while that was read."""
+        exchanges = await said_so_far(self._conversations, slot.row.tenant, stored_name(name, slot.state.mode))
+        step = slot.state.steps[command.step]
+        if step.status is StepStatus.RUNNING and step.attempt == command.attempt:
+            history = tuple(message for exchange in exchanges for message in exchange.messages)
+            self._dispatcher.send(step_call(slot, command, history))
 
     def _tell(self, slot: Slot, work: Work) -> None:
         """Wake whoever these events concern: child runs, children to cancel, the parent."""
@@ -259,6 +273,7 @@ def _append(slot: Slot, work: Work, events: Sequence[Event], now: int) -> Append
         messages=tuple(_to_parent(slot, body, now)) if last is not None else (),
         progress=not events or any(event.kind not in _AGAIN for event in events),
         children=tuple(work.children),
+        exchanges=tuple(exchanges_of(events, slot.row.tenant, slot.run_id, state.mode)),
     )
 
 

@@ -62,6 +62,10 @@ class StoredCredentials:
         stored = kept if until > self._monotonic() else await self._ask(place)
         return await self._otherwise.of(tenant, provider) if stored is None else stored
 
+    def doubt(self, tenant: str, provider: str) -> None:
+        """Look anew."""
+        self._kept.pop((tenant, provider), None)
+
     def heard(self, version: str) -> None:
         """This is the version of all stored keys (`ProviderKeys.version`): with another one than before, nothing kept is believed."""
         if version != self._version:

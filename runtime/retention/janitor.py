@@ -70,6 +70,9 @@ class Janitor:
         await self._until_none(lambda: self._store.expired_keys(now))
         await self._until_none(lambda: self._store.old_keys(keys=now - KEY_MS, tickets=now - TICKET_MS))
         await self._until_none(lambda: self._store.forgotten_workflows(now - WORKFLOW_MS))
+        days = self._settings.conversation_days
+        if days is not None:
+            await self._until_none(lambda: self._store.old_conversations(now - round(days * DAY_MS)))
 
     async def _until_none(self, portion: Callable[[], Awaitable[int]]) -> None:
         while await portion():  # noqa: ASYNC110 - the pause is for others who write; there is no event to wait for

@@ -1,5 +1,6 @@
 """The `agent` step: hands over to the agent loop, which knows models and tools."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,12 @@ from runtime.toolsets.toolsets import SharedToolsets, StepToolsets
 TOOLS = "agentic_workflows.tools"
 
 
+def _artifacts(scope: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By hash, the artifacts of all steps in `scope` that were asked for theirs. They are the journal's: nobody writes one by hand."""
+    saved = [value for name, value in scope.items() if name.startswith("steps.") and name.endswith(".artifacts")]
+    return {one["sha256"]: one for step in saved for one in step.values()}
+
+
 class AgentKind:
     """Carries `agent` steps out. Tools are called like python steps are, under the same rules."""
 
@@ -26,13 +33,14 @@ class AgentKind:
         self._services = services
         self._caller = caller
         self._allowed = tuple(services.settings.python_modules)
-        self._providers = Providers(services.settings)
+        allow = AllowList.parse(services.settings.outbound_allow)
+        self._providers = Providers(services.settings, services.credentials, partial(Outbound, allow))
         self._toolsets = SharedToolsets(services.settings, services.artifacts, partial(network, services.settings))
 
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
         """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
         outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(work))
-        return Outcome(outcome.output, outcome.usage)
+        return Outcome(outcome.output, outcome.usage, outcome.messages)
 
     async def close(self) -> None:
         """Close the connections to providers and tools."""
@@ -44,11 +52,16 @@ class AgentKind:
         return AgentContext(
             providers=self._providers,
             resolve=partial(self._callee, work),
+            tenant=call.tenant,
             timeout=None if call.timeout_ms is None else call.timeout_ms / 1000,
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
             toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent),
+            history=call.history,
+            artifacts=_artifacts(call.scope),
+            load=self._services.artifacts.get,
+            keep_messages=call.keep_messages,
         )
 
     def _callee(self, work: Work, reference: str) -> Callee:

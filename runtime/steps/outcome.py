@@ -23,6 +23,8 @@ class Outcome:
 
     output: Any
     usage: dict[str, Any] = field(default_factory=dict)
+    messages: Any = None
+    """What was said, of an agent that was asked to tell."""
 
 
 async def plain(value: Any, store: ArtifactStore, limit: int) -> tuple[Any, int]:

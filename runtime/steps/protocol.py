@@ -41,12 +41,16 @@ class StepCall:
     """Of one attempt of one item."""
     mode: str = "live"
     """`live` or `simulated`."""
-    model: str | None = None
-    """The workflow's default model."""
+    model: str | list[str] | None = None
+    """The workflow's default model, or models in the order they are tried."""
     traceparent: str | None = None
     tenant: str = "default"
     calls: tuple[dict[str, Any], ...] = ()
     """Bodies of `call.finished` events this step already has: replayed, not paid again."""
+    keep_messages: bool = False
+    """Whether what an agent and its model say is to come back with the result."""
+    history: tuple[dict[str, Any], ...] = ()
+    """What was said before in the conversation an agent takes part in."""
     recovered: bool = False
     """Its owner has changed: it may be in flight since before, or just finished, and is joined then, wherever that is."""
 
@@ -81,6 +85,8 @@ class StepResult:
     artifacts: tuple[dict[str, Any], ...] = ()
     """Named artifacts the attempt saved, `{name, digest, size, media_type, step}` each; the content is stored already, the host
     registers the names when it accepts the result."""
+    messages: Any = None
+    """What an agent and its model said, when the call asks for it: JSON, or a value reference when it is large."""
 
 
 class Executor(Protocol):

@@ -161,7 +161,7 @@ class StepRunner(Executor):
         work = self._work_of(flight)
         try:
             work.clock.start()
-            output, size, usage = await self._attempt(flight, work)
+            result, size = await self._attempt(flight, work)
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # whatever user code raises is a result
             if flight.done:
                 return False
@@ -171,10 +171,10 @@ class StepRunner(Executor):
             return True
         if flight.done:
             return False
-        self._finish(flight, flight.result(output, None, usage, tuple(work.saved)), size)
+        self._finish(flight, result, size)
         return True
 
-    async def _attempt(self, flight: Flight, work: Work) -> tuple[Any, int, dict[str, Any]]:
+    async def _attempt(self, flight: Flight, work: Work) -> tuple[StepResult, int]:
         kind = self._kinds.get(work.call.kind)
         if kind is None:
             raise StepFailed("kind_unknown", f"steps of kind '{work.call.kind}' are not carried out here", retryable=False)
@@ -184,8 +184,10 @@ class StepRunner(Executor):
         outcome = await kind.run(flight.batch.render(flight.item), work)
         if ARMED:
             reach("effect.after", work.call.kind)
-        output, size = await plain(outcome.output, self._services.artifacts, self._services.settings.max_output_bytes)
-        return output, size, outcome.usage
+        limit = self._services.settings.max_output_bytes
+        output, size = await plain(outcome.output, self._services.artifacts, limit)
+        messages, said = (None, 0) if outcome.messages is None else await plain(outcome.messages, self._services.artifacts, limit)
+        return flight.result(output, None, outcome.usage, tuple(work.saved), messages), size + said
 
     def _work_of(self, flight: Flight) -> Work:
         timeout = flight.batch.call.timeout_ms

@@ -14,6 +14,7 @@ from runtime.store.provider_keys import SqlProviderKeys
 from runtime.store.reader import Reader
 from runtime.store.retention import SqlRetention
 from runtime.store.schedules.sql import SqlSchedules
+from runtime.store.sql_conversations import SqlConversations
 from runtime.store.sql_webhooks import SqlHooks, SqlOutbox
 from runtime.store.writer import Writer
 
@@ -29,6 +30,7 @@ class Store:
     outbox: SqlOutbox
     hooks: SqlHooks
     provider_keys: SqlProviderKeys
+    conversations: SqlConversations
     durability: str
     database: Database
     writer: Writer
@@ -68,6 +70,7 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         outbox=SqlOutbox(writer, reader),
         hooks=SqlHooks(writer, reader),
         provider_keys=SqlProviderKeys(writer, reader),
+        conversations=SqlConversations(writer, reader),
         retention=SqlRetention(database, writer, reader),
         schedules=SqlSchedules(writer, reader),
         durability=database.durability,

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from runtime.engine.events import Event
 from runtime.engine.states import RunStatus
+from runtime.store.conversation_protocol import NewExchange
 from runtime.store.slot_protocol import Slotted
 
 
@@ -210,6 +211,8 @@ class Append:
     """False when all this does is to start again what an earlier owner had in flight: the run's `deaths` then stay."""
     children: tuple[NewRun, ...] = ()
     """Runs to insert in the same transaction. One whose id is already there was inserted by an earlier try: it is left alone."""
+    exchanges: tuple[NewExchange, ...] = ()
+    """What these events add to conversations."""
 
 
 @dataclass(frozen=True, slots=True)

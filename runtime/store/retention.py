@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from runtime.store import candidates, sweeps
+from runtime.store import candidates, conversations, sweeps
 from runtime.store.candidates import Candidate, Rule
 from runtime.store.database import Database
 from runtime.store.operations import Work
@@ -71,6 +71,14 @@ class SqlRetention:
 
     async def _forget(self, tenant: str, workflow: str, before: int) -> int:
         return await self._write(lambda connection: sweeps.delete_workflow(connection, tenant, workflow, before))
+
+    async def old_conversations(self, before: int) -> int:
+        """Delete a portion of conversations in which nothing was said since `before` (ms); how many rows."""
+        found = await self._reader.read(lambda connection: conversations.old(connection, before))
+        return sum([await self._end(tenant, name, before) for tenant, name in found])
+
+    async def _end(self, tenant: str, name: str, before: int) -> int:
+        return await self._write(lambda connection: conversations.remove_some(connection, tenant, name, before))
 
     async def referenced(self, digests: Collection[str]) -> set[str]:
         """Those of these contents that any run refers to."""

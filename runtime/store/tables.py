@@ -333,3 +333,26 @@ schedule_ticks = Table(
     _partial("ix_schedule_ticks_buffered", "schedule_id", "tick", where="outcome = 'buffered'"),
     _partial("uq_schedule_ticks_schedule_id_tick", "schedule_id", "tick", where="outcome <> 'missed'", unique=True),
 )
+
+# What agent steps say to each other beyond their runs. It outlives them, so it refers to nothing of theirs.
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("conversation", Text, primary_key=True),
+    Column("head", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False, index=True),
+)
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("conversation", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("messages", Text, nullable=False),
+)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from runtime.engine.states import RunStatus
 from runtime.failpoints import ARMED, without
 from runtime.store.columns import any_of
+from runtime.store.conversations import add_exchanges
 from runtime.store.held import Held, hold, write_back
 from runtime.store.inserts import existing, insert_runs
 from runtime.store.mail import Post, drop_unread, open_post
@@ -143,6 +144,7 @@ def _write(changes: Changes) -> None:
     if rows:
         connection.execute(_INSERT_EVENT, rows)
         announce(connection, rows, lambda run_id: changes.held[run_id].status)
+    add_exchanges(connection, [exchange for turn in changes.turns for exchange in turn.append.exchanges])
     note_refs(connection, changes.refs + post.refs)
     if changes.applied:
         connection.execute(_APPLY, changes.applied)

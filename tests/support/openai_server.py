@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 
@@ -58,6 +58,13 @@ class Refuse:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A well-formed answer by which the model refuses the content."""
+
+    text: str = "I cannot"
+
+
+@dataclass(frozen=True)
 class Raw:
     """Any bytes as a 200 answer: malformed JSON, JSON of another shape."""
 
@@ -94,7 +101,8 @@ class Drip:
     pause: float = 0.01
 
 
-Answer = Huge | Drip | Text | Output | ToolCalls | Refuse | Raw | Slow | Drop
+Server = TypeVar("Server", bound="OpenAIServer")
+Answer = Huge | Drip | Refusal | Text | Output | ToolCalls | Refuse | Raw | Slow | Drop
 
 
 @dataclass
@@ -121,12 +129,17 @@ class Received:
 class OpenAIServer:
     """The script and what was asked. One instance lives in one event loop."""
 
+    path = "/v1/chat/completions"
+    received = Received
+
     port: int = 0
     latency: float = 0.0
     """Seconds every answer takes besides."""
     requests: list[Received] = field(default_factory=list)
     default: Callable[[Received], Answer] = field(default=lambda request: Output({}) if OUTPUT_TOOL in request.tools else Text("an answer"))
     closing: bool = False
+    aborted: int = 0
+    """Requests whose client went away before it was answered."""
     in_flight: int = 0
     most_in_flight: int = 0
     _script: deque[Answer] = field(default_factory=deque)
@@ -145,6 +158,11 @@ class OpenAIServer:
         """Add to the script."""
         self._script.extend(answers)
 
+    async def left(self, count: int = 1) -> None:
+        """Wait until this many clients have gone away without their answers."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.aborted >= count)
+
     async def asked(self, count: int) -> None:
         """Wait until this many requests have come in."""
         async with self._changed:
@@ -153,21 +171,35 @@ class OpenAIServer:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """The ASGI application."""
         body = await _body(receive)
-        if scope["path"] != "/v1/chat/completions":
-            return await _send(send, 404, b"{}")
-        request = Received(json.loads(body), {name.decode(): value.decode() for name, value in scope["headers"]})
+        if scope["path"] != self.path:
+            await _send(send, 404, b"{}")
+            return
+        request = self.received(json.loads(body), {name.decode(): value.decode() for name, value in scope["headers"]})
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         async with self._changed:
             self.requests.append(request)
             number = len(self.requests)
             self._changed.notify_all()
+        giving = asyncio.create_task(self._answer(number, request, send))
+        leaving = asyncio.create_task(_gone(receive))
         try:
-            if self.latency:
-                await asyncio.sleep(self.latency)
-            await self._give(self._script.popleft() if self._script else self.default(request), number, request, send)
+            await asyncio.wait((giving, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not giving.done():
+                async with self._changed:
+                    self.aborted += 1
+                    self._changed.notify_all()
         finally:
             self.in_flight -= 1
+            leaving.cancel()
+            giving.cancel()
+        if giving.done():
+            await giving
+
+    async def _answer(self, number: int, request: Received, send: Any) -> None:
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        await self._give(self._script.popleft() if self._script else self.default(request), number, request, send)
 
     async def _give(self, answer: Answer, number: int, request: Received, send: Any) -> None:
         match answer:
@@ -176,12 +208,11 @@ class OpenAIServer:
                 await self._give(inner, number, request, send)
             case Refuse(status, message, retry_after, code):
                 headers = [] if retry_after is None else [(b"retry-after", str(retry_after).encode())]
-                body = {"error": {"message": message, "type": "error", "code": code}}
-                await _send(send, status, json.dumps(body).encode(), headers=headers)
+                await _send(send, status, json.dumps(self.refusal(status, message, code)).encode(), headers=headers)
             case Raw(body, content_type, encoding):
                 await _send(send, 200, body, content_type.encode(), [] if encoding is None else [(b"content-encoding", encoding.encode())])
             case Huge(size):
-                await _huge(send, json.dumps(_completion(_message(Text("@"), number), number, request)).encode(), size)
+                await _huge(send, json.dumps(self.completion(Text("@"), number, request)).encode(), size)
             case Drip(pause):
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
                 while not self.closing:
@@ -191,13 +222,23 @@ class OpenAIServer:
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
                 await send({"type": "http.response.body", "body": b'{"id": ', "more_body": False})
             case _:
-                await _send(send, 200, json.dumps(_completion(_message(answer, number), number, request)).encode())
+                await _send(send, 200, json.dumps(self.completion(answer, number, request)).encode())
+
+    def completion(self, answer: Answer, number: int, request: Received) -> dict[str, Any]:
+        """The body of an answer."""
+        return _completion(_message(answer, number), number, request)
+
+    def refusal(self, status: int, message: str, code: str | None) -> dict[str, Any]:
+        """The body of an error."""
+        return {"error": {"message": message, "type": "error", "code": code}}
 
 
 def _message(answer: Answer, number: int) -> dict[str, Any]:
     match answer:
         case Text(text):
             return {"role": "assistant", "content": text}
+        case Refusal(text):
+            return {"role": "assistant", "content": text, "finish_reason": "content_filter"}
         case Output(value):
             return _message(ToolCalls((OUTPUT_TOOL, value)), number)
         case ToolCalls(calls):
@@ -219,7 +260,7 @@ def _completion(message: dict[str, Any], number: int, request: Received) -> dict
         "object": "chat.completion",
         "created": 1_750_000_000,
         "model": request.body["model"],
-        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if message.get("tool_calls") else "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": message.pop("finish_reason", "tool_calls" if message.get("tool_calls") else "stop")}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
     }
 
@@ -243,6 +284,12 @@ async def _body(receive: Any) -> bytes:
             return body
 
 
+async def _gone(receive: Any) -> None:
+    """Returns when the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _send(send: Any, status: int, body: bytes, content_type: bytes = b"application/json", headers: list[tuple[bytes, bytes]] | None = None) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type), *(headers or [])]})
     await send({"type": "http.response.body", "body": body})
@@ -251,7 +298,13 @@ async def _send(send: Any, status: int, body: bytes, content_type: bytes = b"app
 @asynccontextmanager
 async def openai_server(*, latency: float = 0.0) -> AsyncIterator[OpenAIServer]:
     """A running server on a free port; closed at the end."""
-    server = OpenAIServer(latency=latency)
+    async with serving(OpenAIServer(latency=latency)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving(server: Server) -> AsyncIterator[Server]:
+    """The server, running on a free port; closed at the end."""
     # asyncio turns Nagle's delay (40 ms an answer) off only on sockets that say they are TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))

@@ -12,7 +12,7 @@ from runtime.store.database import Database
 from runtime.store.faults import DATABASE_ERRORS, unavailable
 from runtime.store.tables import metadata
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision this code works with."""
 
 _VERSION: Select[str] = select(column("version_num")).select_from(table("alembic_version"))

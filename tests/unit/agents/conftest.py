@@ -72,7 +72,7 @@ def simulated(functions: Functions) -> Callable[..., Any]:
     """Run an agent with the simulated model; there is no provider at all."""
 
     async def run(prompt: str, *, replay: Any = (), record: Any = None, seed: int = 0, **agent: Any) -> AgentOutcome:
-        context = AgentContext(Providers(Settings(), {}), functions.resolve, replay=replay, record=record, seed=seed)
+        context = AgentContext(Providers(Settings()), functions.resolve, replay=replay, record=record, seed=seed)
         return await run_agent({"prompt": prompt, **agent}, mode="simulated", default_model=None, context=context)
 
     return run

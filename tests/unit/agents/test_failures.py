@@ -115,7 +115,7 @@ async def test_without_a_key_nothing_is_sent(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "")
     providers = Providers(Settings())
     with pytest.raises(StepFailed) as caught:
-        providers.choose("openai:gpt-5-mini")
+        await providers.choose("openai:gpt-5-mini")
     await providers.aclose()
     assert caught.value.error_code == "provider_not_configured"
 

@@ -28,7 +28,7 @@ async def test_text(server, live):
     seen = []
     outcome = await live(instructions="Be brief.", prompt="Which colour?", temperature=0.5, max_tokens=77, observe=lambda *call: seen.append(call))
     assert outcome.output == "blue"
-    assert outcome.usage == {"calls": 1, "tool_calls": 0, "input_tokens": 100, "output_tokens": 10, "cost_usd": None}
+    assert outcome.usage == {"calls": 1, "tool_calls": 0, "input_tokens": 100, "output_tokens": 10, "cost_usd": None, "model": "openai:test-model"}
     request = server.requests[0]
     assert request.texts("system") + request.texts("developer") == ["Be brief."]
     assert request.texts("user") == ["Which colour?"]

@@ -103,3 +103,22 @@ def test_an_id_is_taken_once():
     flow.set("x", {})
     with pytest.raises(ValueError, match="there is a step 'x' already"):
         flow.wait("x", duration=1)
+
+
+def test_agents_that_go_on():
+    flow = Flow("chat", defaults={"model": ["openai:a", "anthropic:b"]})
+    scan = flow.python("scan", function="m:f")
+    draft = flow.agent("draft", prompt="Look.", model=("openai:a", "openai:c"), attachments=[scan.artifacts["page.png"]])
+    flow.agent("revise", prompt="Shorter.", history=draft.messages)
+    flow.agent("talk", prompt="Hello.", conversation=flow.input("thread", {"type": "string"}))
+    written = """
+name: chat
+defaults: {model: ["openai:a", "anthropic:b"]}
+inputs: {thread: {type: string}}
+steps:
+  scan: {python: {function: "m:f"}}
+  draft: {agent: {prompt: Look., model: ["openai:a", "openai:c"], attachments: ["${{ steps.scan.artifacts['page.png'] }}"]}}
+  revise: {agent: {prompt: Shorter., history: "${{ steps.draft.messages }}"}}
+  talk: {agent: {prompt: Hello., conversation: "${{ inputs.thread }}"}}
+"""
+    assert flow.build().document == parse(written).document

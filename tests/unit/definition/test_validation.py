@@ -190,6 +190,37 @@ PROBLEMS = {
             ("/steps/y/code/source", 8, 15, "Expected a parameter or the end of the parameter list"),
         ],
     ),
+    "a model that stands twice": (
+        "name: a\ndefaults: {model: ['a:b', 'a:b']}\nsteps: {x: {agent: {prompt: p, model: ['a:b', 'c:d', 'a:b']}}}",
+        [
+            ("/defaults/model/1", 2, 27, "'a:b' stands in the list already; whoever could not answer is not asked again"),
+            ("/steps/x/agent/model/2", 3, 54, "'a:b' stands in the list already; whoever could not answer is not asked again"),
+        ],
+    ),
+    "a list without models": (
+        STEP + "  x: {agent: {prompt: p, model: []}}",
+        [("/steps/x/agent/model", 4, 33, "write provider:model, or a list of 1 to 10 of them")],
+    ),
+    "messages nobody has": (
+        STEP + "  a: {set: {x: 1}}\n  b: {agent: {prompt: p}, map: {over: inputs.rows}}\n"
+        "  c: {agent: {prompt: p, history: '${{ steps.a.messages }}'}}\n  d: {agent: {prompt: p, history: ['${{ steps.b.messages[0] }}']}}",
+        [
+            ("/steps/c/agent/history", 6, 35, "step 'a' has no messages: it is no agent step"),
+            ("/steps/d/agent/history/0", 7, 36, "step 'b' has no messages: each item of its map has a talk of its own"),
+        ],
+    ),
+    "a conversation and a history": (
+        STEP + "  x: {agent: {prompt: p, history: [], conversation: t}, map: {over: inputs.rows}}",
+        [
+            ("/steps/x/agent/conversation", 4, 39, "a step has either history or conversation: a conversation brings its own history"),
+            (
+                "/steps/x/agent/conversation",
+                4,
+                39,
+                "the items of a map work side by side and cannot take turns in one conversation; put the step into a workflow of its own",
+            ),
+        ],
+    ),
     "map and loop": (
         STEP + "  x: {python: {function: 'a:b'}, map: {over: inputs.rows}, loop: {}}",
         [("/steps/x/loop", 4, 60, "a step has either map or loop; put one of them into a workflow of its own")],

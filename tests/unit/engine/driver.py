@@ -34,6 +34,8 @@ class Result:
     index: int | None = None
     output: Any = None
     error: dict[str, Any] | None = None
+    messages: Any = None
+    artifacts: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

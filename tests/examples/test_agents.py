@@ -1,0 +1,63 @@
+"""The examples of docs/agents.md, run as they stand there."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runtime.agents.loop import warm
+from runtime.agents.providers import Providers
+from runtime.gateway import StartRequest
+from runtime.local import LocalPlatform
+from runtime.settings import Settings
+from tests.support.openai_server import Refuse, Text
+from tests.support.wires import Given, wires
+
+TEXT = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+BLOCKS = {yaml.safe_load(block)["name"]: block for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL) if block.startswith("name:")}
+INPUTS: dict[str, dict[str, Any]] = {"draft-and-revise": {"topic": "pumps"}, "support-chat": {"thread": "t-1", "text": "Why does my pump leak?"}}
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[LocalPlatform]:
+    async with LocalPlatform(Settings(home=tmp_path, drain_ms=100)) as running:
+        yield running
+
+
+async def carry_out(platform: LocalPlatform, name: str, mode: str = "simulated") -> Any:
+    await platform.gateway.publish("default", BLOCKS[name])
+    run = (await platform.gateway.start("default", StartRequest(name, INPUTS.get(name, {}), mode=mode))).run
+    row = await platform.gateway.wait("default", run.run_id, 40)
+    assert row.status == "succeeded", row.error
+    return row.result
+
+
+def test_there_is_one_for_each_feature() -> None:
+    assert set(BLOCKS) == {"keep-going", "draft-and-revise", "support-chat", "read-scans", "bounded"}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+async def test_simulated(platform: LocalPlatform, name: str) -> None:
+    assert await carry_out(platform, name)
+
+
+async def test_the_chat_goes_on(platform: LocalPlatform) -> None:
+    for _ in range(2):
+        await carry_out(platform, "support-chat")
+    assert len(await platform.store.conversations.page("default", "simulated/t-1", after=0, limit=10)) == 2
+
+
+@pytest.mark.parametrize("name", ["keep-going", "bounded"])
+async def test_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    await warm()
+    async with wires("anthropic", "openai") as (first, second):
+        credentials = Given({wire.provider: wire.credential() for wire in (first, second)})
+        monkeypatch.setattr("runtime.steps.agent.Providers", lambda settings: Providers(settings, credentials))
+        monkeypatch.setitem(BLOCKS, "bounded", BLOCKS["bounded"].replace("name: bounded", "name: bounded\ndefaults: {model: 'openai:m'}"))
+        first.server.default = lambda request: Refuse(529)
+        second.server.default = lambda request: Text("Because seals wear out.")
+        async with LocalPlatform(Settings(home=tmp_path, drain_ms=100)) as platform:
+            assert await carry_out(platform, name, mode="live") == {"answer": "Because seals wear out."}
