@@ -216,7 +216,7 @@ async def test_fallback_in_a_run(platform: LocalPlatform, monkeypatch: pytest.Mo
     await warm()
     async with wires("openai", "anthropic") as (first, second):
         credentials = Given({wire.provider: wire.credential() for wire in (first, second)})
-        monkeypatch.setattr("runtime.steps.agent.Providers", lambda settings: Providers(settings, credentials))
+        monkeypatch.setattr("runtime.steps.agent.Providers", lambda settings, *_rest: Providers(settings, credentials))
         async with LocalPlatform(settings(platform.settings.home / "other")) as running:
             first.server.default = lambda request: Refuse(529)
             row = await succeed(running, {"answer": {"agent": {"prompt": "x"}}}, defaults={"model": [first.model, second.model]})

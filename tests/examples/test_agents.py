@@ -55,7 +55,7 @@ async def test_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) 
     await warm()
     async with wires("anthropic", "openai") as (first, second):
         credentials = Given({wire.provider: wire.credential() for wire in (first, second)})
-        monkeypatch.setattr("runtime.steps.agent.Providers", lambda settings: Providers(settings, credentials))
+        monkeypatch.setattr("runtime.steps.agent.Providers", lambda settings, *_rest: Providers(settings, credentials))
         monkeypatch.setitem(BLOCKS, "bounded", BLOCKS["bounded"].replace("name: bounded", "name: bounded\ndefaults: {model: 'openai:m'}"))
         first.server.default = lambda request: Refuse(529)
         second.server.default = lambda request: Text("Because seals wear out.")
