@@ -5,6 +5,7 @@ import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from runtime.errors import StepFailed
@@ -85,10 +86,10 @@ class Sandbox:
     async def _open(self) -> "AsyncMonty":
         async with self._opening:
             if self._pool is None:
-                from pydantic_monty import AsyncMonty  # 20 MB and 40 ms that most processes never need
-
+                # 20 MB and 40 ms that most processes never need; 400 ms the first time after an installation, with all others waiting.
+                monty = await asyncio.to_thread(import_module, "pydantic_monty")
                 try:
-                    pool = AsyncMonty(
+                    pool = monty.AsyncMonty(
                         binary_path=self._stack.enter_context(Launcher()),
                         min_processes=0,
                         max_processes=self.size,

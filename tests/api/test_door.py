@@ -71,6 +71,7 @@ def paths(app: FastAPI) -> list[str]:
         "delivery_id": RUN,
         "hook_id": RUN,
         "provider": "openai",
+        "conversation_id": "talk",
     }
     found = []
     for route in app.router.routes:
