@@ -97,9 +97,10 @@ class Sandbox:
                         feed_duration_limit_grace=GRACE_SECONDS,
                         turn_duration_limit_grace=GRACE_SECONDS,
                     )
-                    self._pool = await self._stack.enter_async_context(pool)
+                    opened: AsyncMonty = await self._stack.enter_async_context(pool)
                 except OSError as error:
                     raise StepFailed("sandbox_unavailable", f"no worker for code steps can be started: {error}") from error
+                self._pool = opened
             return self._pool
 
 
