@@ -1,6 +1,7 @@
 """Code steps with real workers: what programs may do, what they may not, and that nothing of it disturbs anybody else."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -380,9 +381,12 @@ async def longest_turn() -> AsyncIterator[Callable[[], float]]:
             turns[0] = max(turns[0], now - last)
             last = now
 
+    gc.collect()
+    gc.freeze()  # what thousands of tests have left in this process is no part of a turn
     task = asyncio.create_task(watch())
     yield lambda: turns[0]
     task.cancel()
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize(
