@@ -15,6 +15,9 @@ from runtime.engine.turn import MAX_ITEMS, Turn
 from runtime.errors import ExpressionFailed
 from runtime.references import REFERENCE
 
+MAX_ARTIFACTS = 10_000
+"""So many artifacts of one step its run knows by name, and can show to models; all others are kept all the same."""
+
 
 class Outcome(Protocol):
     """How one attempt of a step or an item ended; `error` is None when it has an output."""
@@ -73,7 +76,7 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
         seen.add(index)
         if outcome.error is None:
             done.append([index, outcome.output])
-            saved += named(outcome.artifacts)
+            saved += named(outcome.artifacts, room=MAX_ARTIFACTS - len(turn.step(name)[1].artifacts) - len(saved))
             continue
         failure, due = _judged(turn, name, index, outcome.attempt, outcome.error)
         if due is None:
@@ -85,9 +88,11 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
         turn.emit(Kind.ITEMS_FINISHED, name, body=body)
 
 
-def named(artifacts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Artifacts as events name them: with references, so that their content is kept as long as the event."""
-    return [{"name": one["name"], REFERENCE: {"sha256": one["digest"], "size": one["size"], "media_type": one["media_type"]}} for one in artifacts]
+def named(artifacts: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """Artifacts as events name them: with references, so that their content is kept as long as the event. At most `room`."""
+    return [
+        {"name": one["name"], REFERENCE: {"sha256": one["digest"], "size": one["size"], "media_type": one["media_type"]}} for one in artifacts[: max(0, room)]
+    ]
 
 
 def _judged(turn: Turn, name: str, index: int, attempt: int, failure: dict[str, Any]) -> tuple[dict[str, Any], int | None]:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from runtime.definition.model import Approval
 from runtime.engine.events import Kind
 from runtime.engine.finish import attempt_failed, child_id, error, fail, succeed
-from runtime.engine.items import Outcome, named, take
+from runtime.engine.items import MAX_ARTIFACTS, Outcome, named, take
 from runtime.engine.state import StepState, split_key, step_key
 from runtime.engine.states import RUN_TRANSITIONS, StepStatus
 from runtime.engine.turn import Turn
@@ -43,7 +43,8 @@ def results(turn: Turn, outcomes: Iterable[Outcome]) -> None:
 
 def _besides(step: StepState, outcome: Outcome) -> dict[str, Any]:
     """What an attempt brought besides its output."""
-    found: dict[str, Any] = {"artifacts": named(outcome.artifacts)} if outcome.artifacts else {}
+    saved = named(outcome.artifacts, room=MAX_ARTIFACTS - len(step.artifacts))
+    found: dict[str, Any] = {"artifacts": saved} if saved else {}
     if outcome.messages is not None:
         found["messages"] = outcome.messages
         if step.conversation is not None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from runtime.engine.commands import StartStep
 from runtime.engine.events import Kind
 from runtime.engine.fork import fork_events
@@ -62,6 +64,14 @@ def test_an_agent_with_attachments_may_see_the_artifacts_of_every_step_it_reads(
     finish(run, "x", output=FILE, artifacts=(FILE,))
     (start,) = run.given(StartStep, "y")
     assert start.scope == {"steps.x.output": FILE, "steps.x.artifacts": SEEN}
+
+
+def test_only_so_many_artifacts_are_known_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.engine.items.MAX_ARTIFACTS", 3)
+    run = World("inputs: {l: {}}\nsteps:\n  x: {python: {function: 'm:f'}, map: {over: inputs.l}}\n", {"l": [1, 2, 3]}).go()
+    for index in range(3):
+        finish(run, "x", index, artifacts=tuple({**FILE, "name": f"{index}-{n}"} for n in range(2)))
+    assert list(run.refold().steps["x"].artifacts) == ["0-0", "0-1", "1-0"]
 
 
 TALK = "inputs: {t: {type: string}}\nsteps:\n  a: {agent: {prompt: p, conversation: 'c-${{ inputs.t }}'}}\n"
