@@ -25,6 +25,18 @@ finally:
   tell: {{set: {{status: "${{{{ run.status }}}}"}}}}
 outputs: {{text: steps.words.output.text, kind: steps.joined.output, said: steps.model.output}}
 """
+TALKS = f"""
+name: talks
+description: Programs, and agents that go on where another left off.
+steps:
+  sum: {{code: {{source: "return sum(n)", inputs: {{n: [1, 2, 3]}}}}}}
+  each: {{code: {{source: "return n * n", inputs: {{n: "${{{{ item }}}}"}}}}, map: {{over: "[1, 2]"}}}}
+  wrong: {{code: {{source: "return 1 // 0"}}, on_error: continue}}
+  saved: {{python: {{function: "{F}:file_with", args: {{text: lisbon}}}}}}
+  first: {{agent: {{prompt: "Name a city.", conversation: golden, attachments: "${{{{ steps.saved.artifacts }}}}"}}}}
+  second: {{agent: {{prompt: "Why that one?", history: "${{{{ steps.first.messages }}}}", model: ["openai:gpt-5-mini", "anthropic:claude-sonnet-4-5"]}}}}
+outputs: {{sum: steps.sum.output, squares: steps.each.output, said: steps.second.output}}
+"""
 MAP = f"""
 name: items
 inputs: {{count: {{type: integer}}, most: {{type: string, default: "50%"}}}}

@@ -67,7 +67,7 @@ def a_page() -> Iterator[int]:
 
 async def record(scene: Scene, port: int, home: Path) -> dict[str, Any]:
     """Everything the scene leaves in a database of its own."""
-    settings = Settings(home=home, python_modules=[F], outbound_allow=["127.0.0.1"], drain_ms=0, passivate_after_ms=1000, openai_api_key=None)
+    settings = Settings(home=home, python_modules=[F], outbound_allow=["127.0.0.1"], drain_ms=0, passivate_after_ms=1000, openai_api_key=None, code_steps=True)
     await scene(lambda: LocalPlatform(settings), port)
     store = await open_store(settings.database)
     try:

@@ -46,6 +46,11 @@ async def kinds(platform: Open, port: int) -> None:
         await end(opened.gateway, await start(opened.gateway, flows.KINDS, mode="simulated", topic="Lisbon", port=port))
 
 
+async def talks(platform: Open, port: int) -> None:
+    async with platform() as opened:
+        await end(opened.gateway, await start(opened.gateway, flows.TALKS, mode="simulated"))
+
+
 async def maps(platform: Open, port: int) -> None:
     """Retried, failed, large and missing items; a map that fails; its retry, which keeps what was done."""
     async with platform() as opened:
@@ -159,4 +164,4 @@ async def under_way(platform: Open, port: int) -> None:
         await until(gateway, hangs, "slow", StepStatus.RUNNING)
 
 
-SCENES: tuple[Scene, ...] = (kinds, maps, loops, people, families, crashes, forks, cancels, errors, large, pauses, under_way)
+SCENES: tuple[Scene, ...] = (kinds, talks, maps, loops, people, families, crashes, forks, cancels, errors, large, pauses, under_way)

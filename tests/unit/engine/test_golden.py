@@ -107,7 +107,7 @@ def test_the_goldens_show_every_kind_of_event_and_every_end():
     statuses = {run["columns"]["status"] for golden in LOADED.values() for run in golden["runs"]}
     assert statuses >= {"succeeded", "failed", "canceled", "paused", "waiting", "running"}
     assert {path.stem for path in FILES if path.parent.name == "v0.1"} == {
-        *("kinds", "maps", "loops", "people", "families", "crashes", "forks", "cancels", "errors", "large", "pauses", "under_way")
+        *("kinds", "talks", "maps", "loops", "people", "families", "crashes", "forks", "cancels", "errors", "large", "pauses", "under_way")
     }
 
 
