@@ -1,15 +1,39 @@
 """Results: one JSON line per trial, big counts as shards that go on where they stopped, and the table in the documentation."""
 
+import importlib.metadata
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from runtime.version import VERSION
 from tests.chaos.log import read_lines
 
 FILE = "trials.jsonl"
 BEGIN, END = "<!-- chaos results -->", "<!-- end of chaos results -->"
 FENCES_BEGIN, FENCES_END = "<!-- fences -->", "<!-- end of fences -->"
+
+
+def line(*, fault: str, database: str, seed: int, asked: int, done: int, runs: int, seconds: float, **more: Any) -> dict[str, Any]:
+    """The outcome of one trial; `more` are `fence`, `take_over`, `notes` and `violations`, as far as there are any."""
+    versions = {name: importlib.metadata.version(name) for name in ("ray", "sqlalchemy", "asyncpg")}
+    return {
+        "fault": fault,
+        "database": database,
+        "seed": seed,
+        "asked": asked,
+        "done": done,
+        "runs": runs,
+        "seconds": round(seconds, 1),
+        "fence": None,
+        "take_over": {},
+        "notes": {},
+        "violations": [],
+        **more,
+        "versions": {"agentic": VERSION, **versions},
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def append(folder: Path, line: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """One trial: a platform of its own, a load, faults beside it, and then the judgement."""
 
 import asyncio
-import importlib.metadata
 import os
 import random
 import shutil
@@ -19,8 +18,7 @@ import psutil
 from runtime.settings import Settings
 from runtime.store.fsck import fsck
 from runtime.store.open import open_store
-from runtime.version import VERSION
-from tests.chaos import webhooks
+from tests.chaos import results, webhooks
 from tests.chaos.checks import judge
 from tests.chaos.client import Client
 from tests.chaos.driver import Driver
@@ -72,22 +70,20 @@ class Outcome:
 
     def line(self) -> dict[str, Any]:
         """As one JSON object."""
-        versions = {name: importlib.metadata.version(name) for name in ("ray", "sqlalchemy", "asyncpg")}
-        return {
-            "fault": self.plan.fault.name,
-            "database": self.plan.database,
-            "seed": self.plan.seed,
-            "asked": self.plan.count,
-            "done": self.done,
-            "fence": self.plan.fence,
-            "runs": self.runs,
-            "seconds": round(self.seconds, 1),
-            "take_over": self.take_over,
-            "notes": self.notes,
-            "violations": self.violations,
-            "versions": {"agentic": VERSION, **versions},
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
+        plan = self.plan
+        return results.line(
+            fault=plan.fault.name,
+            database=plan.database,
+            seed=plan.seed,
+            asked=plan.count,
+            done=self.done,
+            runs=self.runs,
+            seconds=self.seconds,
+            fence=plan.fence,
+            take_over=self.take_over,
+            notes=self.notes,
+            violations=self.violations,
+        )
 
 
 async def carry_out(plan: Plan) -> Outcome:

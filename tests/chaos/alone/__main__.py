@@ -6,7 +6,6 @@ come; what the processes make of it is theirs.
 
 import argparse
 import asyncio
-import importlib.metadata
 import json
 import random
 import sys
@@ -15,11 +14,9 @@ import time
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from runtime.version import VERSION
 from tests.chaos import results
-from tests.chaos.alone.trials import TRIALS, Verdict
+from tests.chaos.alone.trials import TRIALS
 
 for _module in ("databases", "disks", "clients", "owners", "providers"):
     import_module(f"tests.chaos.alone.{_module}")
@@ -46,29 +43,21 @@ def main() -> int:
             began = time.monotonic()
             verdict = asyncio.run(chosen.run(folder, database, count))
             if given.results is not None:
-                results.append(given.results, _line(verdict, given.seed, time.monotonic() - began))
+                line = results.line(
+                    fault=verdict.name,
+                    database=verdict.database,
+                    seed=given.seed,
+                    asked=verdict.wanted,
+                    done=verdict.done,
+                    runs=verdict.notes.get("runs", 0),
+                    seconds=time.monotonic() - began,
+                    notes=verdict.notes,
+                    violations=verdict.violations,
+                )
+                results.append(given.results, line)
         print(json.dumps({**asdict(verdict), "violations": verdict.violations[:50], "found": len(verdict.violations), "passed": verdict.passed}), flush=True)
         failed += not verdict.passed
     return 1 if failed else 0
-
-
-def _line(verdict: Verdict, seed: int, seconds: float) -> dict[str, Any]:
-    """As one JSON object, as trials on Ray are written."""
-    return {
-        "fault": verdict.name,
-        "database": verdict.database,
-        "seed": seed,
-        "asked": verdict.wanted,
-        "done": verdict.done,
-        "fence": None,
-        "runs": verdict.notes.get("runs", 0),
-        "seconds": round(seconds, 1),
-        "take_over": {},
-        "notes": verdict.notes,
-        "violations": verdict.violations,
-        "versions": {"agentic": VERSION, **{name: importlib.metadata.version(name) for name in ("ray", "sqlalchemy", "asyncpg")}},
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 if __name__ == "__main__":

@@ -10,17 +10,8 @@ import pytest_asyncio
 
 from runtime.host.intake import POLL_SECONDS
 from runtime.ids import uuid7
-from runtime.store.fsck import fsck
 from runtime.store.protocol import AppendOutcome, MessageKind, SendOutcome
-from tests.unit.host.world import Hands, Told, World, a_world
-
-
-def flow(**steps: Any) -> dict[str, Any]:
-    return {"name": "a-flow", "steps": steps}
-
-
-def python(**extra: Any) -> dict[str, Any]:
-    return {"python": {"function": "m:f"}, **extra}
+from tests.unit.host.world import Hands, Told, World, a_world, flow, python
 
 
 @pytest_asyncio.fixture
@@ -341,67 +332,6 @@ async def test_a_dedicated_run_is_claimed_only_by_its_own_host(world: World) -> 
     assert (shared.asked, own.asked) == ([("b", 1, None)], [("a", 1, None)])
 
 
-async def test_a_finished_call_inside_a_step_is_journalled_and_given_to_the_next_attempt(world: World) -> None:
-    seen: list[tuple[dict[str, Any], ...]] = []
-    recorded = asyncio.Event()
-
-    async def work(call: Any, item: Any) -> Any:
-        seen.append(call.calls)
-        if call.attempt == 1:
-            assert await host.record(call.run_id, call.epoch, call.step_key, {"name": "model", "n": 0, "result": "paid"})
-            recorded.set()
-            raise ValueError("after the call")
-        return "ok"
-
-    host = await world.host(Hands(work))
-    run_id = await world.submit(flow(a=python(retry={"initial": "10ms"})))
-    host.nudge([run_id])
-    await recorded.wait()
-    assert (await world.end(run_id)).status == "succeeded"
-    assert "call.finished" in await world.kinds(run_id)
-    assert [len(calls) for calls in seen] == [0, 1]
-
-
-async def test_a_call_that_finishes_after_its_step_was_canceled_is_not_journalled(world: World) -> None:
-    gate, recorded = asyncio.Event(), asyncio.Event()
-
-    async def work(call: Any, item: Any) -> Any:
-        if call.step == "fails":
-            raise ValueError("no")
-        if call.step == "asks":  # fails cannot stop it: nobody tells these hands to stop
-            await gate.wait()
-            assert await host.record(call.run_id, call.epoch, call.step_key, {"name": "model", "n": 1, "result": "paid"})
-            recorded.set()
-        if call.step == "last":
-            gate.set()
-            await recorded.wait()
-        return "ok"
-
-    host = await world.host(Hands(work))
-    document = flow(asks=python(), fails=python(retry={"max_attempts": 1}))
-    run_id = await world.submit({**document, "finally": {"last": python()}})
-    host.nudge([run_id])
-    assert (await world.end(run_id)).status == "failed"
-    kinds = await world.kinds(run_id)
-    assert "step.canceled" in kinds
-    assert "call.finished" not in kinds
-    assert list(await fsck(world.store)) == []
-
-
-async def test_a_canceled_caller_does_not_break_the_turn_that_records_its_call(world: World) -> None:
-    async def work(call: Any, item: Any) -> Any:
-        body = {"name": "model", "n": 0, "result": "paid"}
-        recording = asyncio.ensure_future(host.record(call.run_id, call.epoch, call.step_key, body))
-        await asyncio.sleep(0)  # it has asked, and the turn that will answer has not been committed
-        recording.cancel()
-        return "ok"
-
-    host = await world.host(Hands(work))
-    run_id = await world.submit(flow(a=python(), b=python(needs=["a"])))
-    host.nudge([run_id])
-    assert (await world.end(run_id)).status == "succeeded"
-
-
 @pytest.mark.parametrize("written", [True, False])
 async def test_an_append_whose_outcome_is_unknown_is_read_again_not_guessed(world: World, written: bool) -> None:
     from runtime.errors import StoreUnavailable
@@ -423,38 +353,3 @@ async def test_an_append_whose_outcome_is_unknown_is_read_again_not_guessed(worl
     assert (await world.end(run_id)).status == "succeeded"
     await world.kinds(run_id)
     host._turns._journal.append = append  # type: ignore[method-assign]
-
-
-@pytest.mark.parametrize("written", [True, False])
-async def test_a_finished_call_waits_until_the_database_is_back(world: World, written: bool) -> None:
-    """The turn that records it fails, and the run is read anew: whoever recorded it learns of the commit, and is not left alone."""
-    from runtime.errors import StoreUnavailable
-
-    recorded: list[bool] = []
-    told = asyncio.Event()
-
-    async def work(call: Any, item: Any) -> Any:
-        if call.attempt == 1:
-            recorded.append(await host.record(call.run_id, call.epoch, call.step_key, {"name": "model", "n": 1, "result": "paid"}))
-            told.set()
-        await told.wait()  # the second attempt joins the first one, as an AgentActor lets it
-        return "ok"
-
-    host = await world.host(Hands(work))
-    append, failures = host._turns._journal.append, [1]
-
-    async def failing(what: Any) -> AppendOutcome:
-        if failures and any(event.kind == "call.finished" for event in what.events):
-            failures.pop()
-            if written:
-                await append(what)
-            raise StoreUnavailable("the disk is full")
-        return await append(what)
-
-    host._turns._journal.append = failing  # type: ignore[method-assign]
-    run_id = await world.submit(flow(a=python()))
-    host.nudge([run_id])
-    assert (await world.end(run_id)).status == "succeeded"
-    host._turns._journal.append = append  # type: ignore[method-assign]
-    assert (failures, recorded) == ([], [True])
-    assert "call.finished" in await world.kinds(run_id)

@@ -25,6 +25,16 @@ from runtime.store.protocol import Message, MessageKind, NewRun, RunRow
 Work = Callable[[StepCall, Any], Awaitable[Any]]
 
 
+def flow(**steps: Any) -> dict[str, Any]:
+    """A definition of these steps."""
+    return {"name": "a-flow", "steps": steps}
+
+
+def python(**extra: Any) -> dict[str, Any]:
+    """A step the hands carry out."""
+    return {"python": {"function": "m:f"}, **extra}
+
+
 async def echo(call: StepCall, item: Any) -> Any:
     """The default work: give back the item, or the step's name."""
     return call.step if item is None else item
