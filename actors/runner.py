@@ -13,6 +13,7 @@ from actors.names import SUPERVISOR, forget, handle
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Overloaded, StoreUnavailable
 from runtime.gather import Gather
+from runtime.ids import created_ms
 from runtime.store.protocol import Journal
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ class RayRunner:
         now, strangers, by_actor = self._clock.now(), [], dict[str, list[str]]()
         for run_id in wanted:
             name = self._known(run_id)
-            if name is None and now - _created_ms(run_id) < FRESH_MS:
+            if name is None and now - created_ms(run_id) < FRESH_MS:
                 name = self._place(run_id)
             if name is None:
                 strangers.append(run_id)
@@ -186,8 +187,3 @@ class RayRunner:
 def _resolve(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _created_ms(run_id: str) -> int:
-    """When a run's id was made: the first 48 bits of a UUIDv7."""
-    return int(run_id[:8] + run_id[9:13], 16)

@@ -23,6 +23,11 @@ def _uuid7(now_ms: int, entropy: bytes) -> str:
     return str(uuid.UUID(int=(now_ms & 0xFFFF_FFFF_FFFF) << 80 | version | (random >> 68) << 64 | variant | random & (1 << 62) - 1))
 
 
+def created_ms(identifier: str) -> int:
+    """When a UUIDv7 was made: its first 48 bits, in ms since the Unix epoch."""
+    return int(identifier[:8] + identifier[9:13], 16)
+
+
 def is_uuid(text: str) -> bool:
     """Whether `text` is a UUID in its canonical lower-case form."""
     try:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
-from runtime.tool_settings import Api, McpServer
+from runtime.tool_settings import SOURCE_NAME, Api, McpServer
 
 
 def _named(*names: str) -> Any:
@@ -21,8 +21,7 @@ def _named(*names: str) -> Any:
 
 
 Days = Annotated[float, Field(ge=0)]
-ToolName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-"""Of an API or an MCP server; it begins the names of their tools."""
+SourceName = Annotated[str, Field(pattern=rf"^{SOURCE_NAME}$")]
 
 
 class Retention(BaseModel):
@@ -86,9 +85,9 @@ class Settings(BaseSettings):
     outbound_allow: list[str] = []
     """`host`, `host:port`, or CIDR that http steps and tools may reach although it is not a public address; tools also without TLS."""
 
-    apis: dict[ToolName, Api] = {}
+    apis: dict[SourceName, Api] = {}
     """HTTP APIs that agents may use as tools, by name."""
-    mcp_servers: dict[ToolName, McpServer] = {}
+    mcp_servers: dict[SourceName, McpServer] = {}
     """MCP servers whose tools agents may use, by name."""
 
     lease_ms: Annotated[int, Field(ge=200)] = 3000

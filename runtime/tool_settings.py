@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+SOURCE_NAME = r"[a-z][a-z0-9_-]{0,31}"
+"""How APIs and MCP servers are called: their names begin the names of their tools."""
 MAX_SECRET = 16 * 1024
 """Characters of a secret."""
 

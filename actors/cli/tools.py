@@ -49,10 +49,11 @@ def _show(entry: dict[str, Any]) -> None:
 async def _sources(settings: "Settings", wanted: str | None) -> list[dict[str, Any]]:
     """One entry for each source of tools. A source that cannot be asked has `problem` instead of `tools`."""
     from runtime.artifacts.open import open_artifacts
+    from runtime.steps.addresses import AllowList
     from runtime.steps.agent import network
     from runtime.toolsets.toolsets import SharedToolsets
 
-    toolsets = SharedToolsets(settings, open_artifacts(settings), lambda: network(settings))
+    toolsets = SharedToolsets(settings, open_artifacts(settings), lambda: network(AllowList.parse(settings.outbound_allow)))
     try:
         found = [] if wanted else [_functions(settings)]
         found += [await _api(name, toolsets) for name in settings.apis if wanted in (None, name)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from runtime.agents.credentials import Credential, Credentials, FromSettings
 from runtime.agents.factories import CONNECT_SECONDS, FACTORIES, REQUEST_SECONDS, build
 from runtime.errors import StepFailed
+from runtime.lru import Lru
 from runtime.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: pydantic_ai costs a process 1 s and 60 MB
@@ -46,7 +46,7 @@ class Providers:
         self._credentials = FromSettings(settings) if credentials is None else credentials
         self._guarded = guarded
         self._clients: dict[bool, httpx2.AsyncClient] = {}
-        self._models: OrderedDict[_Key, Choice] = OrderedDict()
+        self._models: Lru[_Key, Choice] = Lru(MAX_MODELS)
 
     async def choose(self, model_id: str, tenant: str = "default") -> Choice:
         """The model `provider:model` with the tenant's key.
@@ -62,24 +62,21 @@ class Providers:
         if (found := self._models.get(key)) is None:
             # An SDK's import takes a second, during which all other steps of this process would stand still.
             model = await asyncio.to_thread(build, provider, credential, self._client(credential), name)
-            found = self._models[key] = Choice(provider, model, _secrets(credential), model_id, tenant)
-            if len(self._models) > MAX_MODELS:
-                self._models.popitem(last=False)
-        self._models.move_to_end(key)
+            found = Choice(provider, model, _secrets(credential), model_id, tenant)
+            self._models.put(key, found)
         return found
 
     async def renew(self, refused: Choice) -> Choice | None:
         """After a provider has refused the key of `refused`: the model with another key, when there is another by now. Raises as `choose`."""
         self._credentials.doubt(refused.tenant, refused.provider)
-        for key in [key for key, choice in self._models.items() if choice.secrets == refused.secrets and key[:2] == (refused.tenant, refused.provider)]:
-            del self._models[key]
+        self._models.drop(lambda choice: (choice.tenant, choice.provider, choice.secrets) == (refused.tenant, refused.provider, refused.secrets))
         fresh = await self.choose(refused.model_id, refused.tenant)
         return fresh if fresh.secrets != refused.secrets else None
 
     async def aclose(self) -> None:
         """Close the connections. The next model opens new ones."""
         clients, self._clients = self._clients, {}
-        self._models.clear()
+        self._models = Lru(MAX_MODELS)
         for client in clients.values():
             await client.aclose()
 

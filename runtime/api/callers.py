@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from runtime.api.keys import ADMIN, READ, WRITE, issue, verify
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Forbidden, Unauthorized
-from runtime.gateway.lru import Lru
+from runtime.lru import Lru
 from runtime.store.catalog_protocol import Catalog
 from runtime.tokens import KEY, TICKET, Key, parse
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from runtime.definition.base import Model
+from runtime.tool_settings import SOURCE_NAME
 
 MAX_TOOLS = 128
 """Entries of one agent, and names within one entry."""
-API_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-"""How APIs and MCP servers are called: their names begin the names of their tools."""
+API_NAME = re.compile(SOURCE_NAME)
 FORMS = "write the name of a function, {openapi: <name, URL or document>} or {mcp: <server>}"
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]

@@ -76,7 +76,8 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
         seen.add(index)
         if outcome.error is None:
             done.append([index, outcome.output])
-            saved += named(outcome.artifacts, room=MAX_ARTIFACTS - len(turn.step(name)[1].artifacts) - len(saved))
+            if outcome.artifacts:
+                saved += named(outcome.artifacts, room=MAX_ARTIFACTS - len(turn.step(name)[1].artifacts) - len(saved))
             continue
         failure, due = _judged(turn, name, index, outcome.attempt, outcome.error)
         if due is None:

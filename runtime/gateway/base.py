@@ -6,10 +6,10 @@ from runtime.definition.plan import Plan, plan_for
 from runtime.errors import NotFound
 from runtime.gateway.feeds import Feeds
 from runtime.gateway.folds import Folds
-from runtime.gateway.lru import Lru
 from runtime.gateway.runner import Runner
 from runtime.gateway.sharing import SharedRead
 from runtime.ids import is_uuid
+from runtime.lru import Lru
 from runtime.settings import Settings
 from runtime.store.catalog_protocol import Catalog, DefinitionRow
 from runtime.store.protocol import Journal, RunRow

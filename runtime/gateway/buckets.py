@@ -2,7 +2,7 @@
 
 from runtime.clock import Clock
 from runtime.errors import Overloaded
-from runtime.gateway.lru import Lru
+from runtime.lru import Lru
 
 KNOWN = 10_000
 """Buckets that are remembered; one that is forgotten is full again."""

@@ -5,7 +5,7 @@ import asyncio
 from runtime.definition.plan import Plan
 from runtime.engine.evolve import fold
 from runtime.engine.state import RunState
-from runtime.gateway.lru import Lru
+from runtime.lru import Lru
 from runtime.store.protocol import Journal
 
 WEIGHT = 500_000

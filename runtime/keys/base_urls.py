@@ -10,7 +10,7 @@ import httpx2
 
 from runtime.errors import StepFailed
 from runtime.steps.addresses import Address, AllowList
-from runtime.steps.outbound import Resolver, system_addresses
+from runtime.steps.outbound import Resolver, refused, system_addresses
 
 MAX_URL = 500
 """Characters."""
@@ -54,7 +54,7 @@ class BaseUrls:
         except httpcore2.ConnectError as error:
             raise StepFailed("provider_unavailable", f"{host} cannot be resolved") from error
         if not all(self.allow.allows(host, port, address) for address in addresses):
-            raise StepFailed("outbound_refused", f"{host}:{port} is not a public address on port 80 or 443, and not on the operator's list", retryable=False)
+            raise refused(host, port)
 
     def _refused(self, url: httpx2.URL) -> str | None:
         host, port = _place(url)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -12,6 +11,7 @@ from runtime.agents.credentials import Credential, Credentials
 from runtime.errors import SecretUnreadable, StepFailed
 from runtime.keys.base_urls import BaseUrls
 from runtime.keys.pair import Pair
+from runtime.lru import Lru
 from runtime.secrets import SecretBox
 from runtime.store.key_protocol import ProviderKeyRow
 
@@ -46,7 +46,7 @@ class StoredCredentials:
         self._find, self._open_box, self._otherwise, self._urls = find, box, otherwise, urls
         self._keep, self._monotonic = keep, monotonic
         self._box: SecretBox | None = None
-        self._kept: OrderedDict[tuple[str, str], tuple[Credential | None, float]] = OrderedDict()
+        self._kept: Lru[tuple[str, str], tuple[Credential | None, float]] = Lru(MAX_KEPT)
         self._asked: dict[tuple[str, str], asyncio.Task[Credential | None]] = {}
         self._version = ""
         self._changes = 0
@@ -58,20 +58,20 @@ class StoredCredentials:
         and `provider_unavailable`, which may pass.
         """
         place = (tenant, provider)
-        kept, until = self._kept.get(place, (None, 0.0))
+        kept, until = self._kept.get(place) or (None, 0.0)
         stored = kept if until > self._monotonic() else await self._ask(place)
         return await self._otherwise.of(tenant, provider) if stored is None else stored
 
     def doubt(self, tenant: str, provider: str) -> None:
         """Look anew."""
-        self._kept.pop((tenant, provider), None)
+        self._kept.pop((tenant, provider))
 
     def heard(self, version: str) -> None:
         """This is the version of all stored keys (`ProviderKeys.version`): with another one than before, nothing kept is believed."""
         if version != self._version:
             self._version = version
             self._changes += 1
-            self._kept.clear()
+            self._kept = Lru(MAX_KEPT)
             self._asked.clear()  # whoever waits for an answer gets it, whoever comes now asks anew
 
     async def _ask(self, place: tuple[str, str]) -> Credential | None:
@@ -96,10 +96,7 @@ class StoredCredentials:
             if changes == self._changes:  # else it may be what was there before the change
                 break
         if self._keep > 0:
-            self._kept[place] = (found, self._monotonic() + self._keep)
-            self._kept.move_to_end(place)
-            if len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
+            self._kept.put(place, (found, self._monotonic() + self._keep))
         return found
 
     async def _opened(self, row: ProviderKeyRow) -> Credential:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from runtime.agents.factories import ANTHROPIC_URL, GOOGLE_URL, OPENAI_URL
+
 
 def _bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
@@ -30,12 +32,10 @@ class Provider:
 
 
 PROVIDERS: Mapping[str, Provider] = {
-    "openai": Provider("https://api.openai.com/v1", "/models", _bearer, {}),
+    "openai": Provider(OPENAI_URL, "/models", _bearer, {}),
     "openai-compatible": Provider(None, "/models", _bearer, {}),
-    "anthropic": Provider("https://api.anthropic.com", "/v1/models?limit=1", lambda key: {"x-api-key": key}, {"anthropic-version": "2023-06-01"}),
-    "google": Provider(
-        "https://generativelanguage.googleapis.com", "/v1beta/models?pageSize=1", lambda key: {"x-goog-api-key": key}, {}, refusal=b"API_KEY_INVALID"
-    ),
+    "anthropic": Provider(ANTHROPIC_URL, "/v1/models?limit=1", lambda key: {"x-api-key": key}, {"anthropic-version": "2023-06-01"}),
+    "google": Provider(GOOGLE_URL, "/v1beta/models?pageSize=1", lambda key: {"x-goog-api-key": key}, {}, refusal=b"API_KEY_INVALID"),
     # Models are listed by another host, and a key goes to its own host alone.
     "bedrock": Provider(None, "/async-invoke?maxResults=1", _bearer, {}),
 }

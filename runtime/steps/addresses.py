@@ -58,7 +58,7 @@ class AllowList:
     def lists(self, host: str, port: int) -> bool:
         """Whether the operator has named this host himself, whatever it resolves to."""
         name = host.lower().rstrip(".").removeprefix("[").removesuffix("]")
-        if (name, None) in self.hosts or (name, port) in self.hosts:
+        if self._names(name, port):
             return True
         try:
             address = ipaddress.ip_address(name)
@@ -68,13 +68,15 @@ class AllowList:
 
     def allows(self, host: str, port: int, address: Address) -> bool:
         """Whether a connection to `host` on `port`, which resolved to `address`, is in order."""
-        name = host.lower().rstrip(".")
-        if (name, None) in self.hosts or (name, port) in self.hosts:
+        if self._names(host.lower().rstrip("."), port):
             return True
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
         if any((mapped or address) in network for network in self.networks):
             return True
         return port in USUAL_PORTS and is_public(address)
+
+    def _names(self, name: str, port: int) -> bool:
+        return (name, None) in self.hosts or (name, port) in self.hosts
 
 
 def _host_and_port(entry: str) -> tuple[str, int | None]:

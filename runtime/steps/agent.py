@@ -7,7 +7,6 @@ from typing import Any
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.providers import Providers
-from runtime.settings import Settings
 from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices, Work
 from runtime.steps.functions import resolve
@@ -35,7 +34,7 @@ class AgentKind:
         self._allowed = tuple(services.settings.python_modules)
         allow = AllowList.parse(services.settings.outbound_allow)
         self._providers = Providers(services.settings, services.credentials, partial(Outbound, allow))
-        self._toolsets = SharedToolsets(services.settings, services.artifacts, partial(network, services.settings))
+        self._toolsets = SharedToolsets(services.settings, services.artifacts, partial(network, allow))
 
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
         """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
@@ -69,7 +68,6 @@ class AgentKind:
         return Callee(function.call, partial(self._caller.call, function, work=work))
 
 
-def network(settings: Settings) -> Network:
+def network(allow: AllowList) -> Network:
     """The guarded way out of this process's tools."""
-    allow = AllowList.parse(settings.outbound_allow)
     return Network(Outbound(allow), allow.lists)

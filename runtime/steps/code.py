@@ -1,12 +1,12 @@
 """The `code` step: a small program over the values it is given, in a worker process behind walls."""
 
-import uuid
 from typing import Any
 
 import structlog
 from pydantic_core import from_json, to_json
 
 from runtime.errors import StepFailed
+from runtime.ids import created_ms, is_uuid
 from runtime.sandbox.pool import Printed, Sandbox
 from runtime.sandbox.program import DEFAULT_SECONDS, MAX_SECONDS, Program
 from runtime.steps.context import StepServices, Work
@@ -52,16 +52,8 @@ def program_of(spec: dict[str, Any], work: Work, limit: int) -> Program:
         memory=spec["memory"],
         max_output=limit,
         seed=work.idempotency_key,
-        now_ms=_created(work.call.run_id),
+        now_ms=created_ms(work.call.run_id) if is_uuid(work.call.run_id) else 0,
     )
-
-
-def _created(run_id: str) -> int:
-    """When the run was created, in ms: the id says it. 0 for ids that do not."""
-    try:
-        return uuid.UUID(run_id).int >> 80
-    except ValueError:
-        return 0
 
 
 def _log(printed: Printed, work: Work) -> None:

@@ -32,6 +32,11 @@ async def system_addresses(host: str, port: int) -> Sequence[Address]:
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
 
 
+def refused(host: str, port: int) -> StepFailed:
+    """What is told of a place nobody may reach. The address stays out of it: an answer must not tell what the inside looks like."""
+    return StepFailed("outbound_refused", f"{host}:{port} is not a public address on port 80 or 443, and not on the operator's list", retryable=False)
+
+
 class _GuardedBackend(httpcore2.AsyncNetworkBackend):
     def __init__(self, allow: AllowList, resolve: Resolver) -> None:
         self._allow = allow
@@ -50,8 +55,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         if not addresses:
             raise httpcore2.ConnectError(f"{host!r} has no address")
         if not all(self._allow.allows(host, port, address) for address in addresses):
-            # The address stays out of the text: an answer must not tell what the inside looks like.
-            raise StepFailed("outbound_refused", f"{host}:{port} is not a public address on port 80 or 443, and not on the operator's list", retryable=False)
+            raise refused(host, port)
         failure: Exception = httpcore2.ConnectError("no address answered")
         for address in addresses:
             try:

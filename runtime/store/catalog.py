@@ -61,5 +61,4 @@ class SqlCatalog:
         return await self._reader.read(lambda connection: labels.read_artifact(connection, run_id, name))
 
     async def _work(self, function: Callable[[Connection], T]) -> T:
-        result: T = await self._writer.write(Work(function))
-        return result
+        return await self._writer.write(Work(function))

@@ -111,5 +111,4 @@ class SqlJournal:
         return outcome
 
     async def _work(self, function: Callable[[Connection], T]) -> T:
-        result: T = await self._writer.write(Work(function))
-        return result
+        return await self._writer.write(Work(function))

@@ -128,10 +128,10 @@ class Beat(Operation[bool]):
         self.draining = draining
 
 
-class Work(Operation[Any]):
+class Work(Operation[R]):
     """Any other write. The function raises an AgenticError only before it has written anything."""
 
-    def __init__(self, function: Callable[[Connection], Any]) -> None:
+    def __init__(self, function: Callable[[Connection], R]) -> None:
         super().__init__()
         self.function = function
 

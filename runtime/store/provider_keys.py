@@ -53,8 +53,7 @@ class SqlProviderKeys:
         return await self._reader.read(version)
 
     async def _work(self, function: Callable[[Connection], T]) -> T:
-        result: T = await self._writer.write(Work(function))
-        return result
+        return await self._writer.write(Work(function))
 
 
 def put(connection: Connection, row: ProviderKeyRow) -> ProviderKeyRow:

@@ -89,5 +89,4 @@ class SqlRetention:
         return await self._database.run_writer(self._database.vacuum)
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
-        result: T = await self._writer.write(Work(function))
-        return result
+        return await self._writer.write(Work(function))

@@ -92,8 +92,7 @@ async def rewrap(store: Store, box: SecretBox) -> Counter[str]:
 
     Counts what was `changed`, was `right` already, and is `unreadable` with these keys.
     """
-    counts: Counter[str] = await store.writer.write(Work(lambda connection: Counter(_rewrapped(connection, box))))
-    return counts
+    return await store.writer.write(Work(lambda connection: Counter(_rewrapped(connection, box))))
 
 
 async def discard(store: Store, box: SecretBox, now: int) -> list[Shut]:

@@ -37,5 +37,4 @@ class SqlConversations:
         return found
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
-        result: T = await self._writer.write(Work(function))
-        return result
+        return await self._writer.write(Work(function))

@@ -20,8 +20,7 @@ class _Sql:
         self._reader = reader
 
     async def _work(self, function: Callable[[Connection], T]) -> T:
-        result: T = await self._writer.write(Work(function))
-        return result
+        return await self._writer.write(Work(function))
 
 
 class SqlOutbox(_Sql):

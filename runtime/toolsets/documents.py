@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from runtime.definition.jsonvalue import check_json
 from runtime.definition.openapi import Operation, check_document, operations_of
 from runtime.definition.yaml import read
 from runtime.errors import DefinitionInvalid, StepFailed
+from runtime.lru import Lru
 from runtime.toolsets.network import TIMEOUTS, Network
 
 MAX_DOCUMENT = 4 * 2**20
@@ -41,10 +41,10 @@ class Documents:
     """The documents of one process."""
 
     def __init__(self) -> None:
-        self._fetched: OrderedDict[str, tuple[float, Document]] = OrderedDict()
+        self._fetched: Lru[str, tuple[float, Document]] = Lru(MAX_KEPT)
         self._loading: dict[str, asyncio.Task[Document]] = {}
-        self._read: OrderedDict[str, Document] = OrderedDict()
-        self._operations: OrderedDict[tuple[Any, ...], list[Operation]] = OrderedDict()
+        self._read: Lru[str, Document] = Lru(MAX_KEPT)
+        self._operations: Lru[tuple[Any, ...], list[Operation]] = Lru(MAX_KEPT)
 
     def given(self, content: dict[str, Any]) -> Document:
         """A document that stands in a definition."""
@@ -68,8 +68,8 @@ class Documents:
         data = await asyncio.to_thread(_file, Path(location)) if network is None else await _fetched(location, network)
         digest = hashlib.sha256(data).hexdigest()
         document = self._read.get(digest) or Document(digest, await asyncio.to_thread(_parsed, data))
-        _keep(self._read, digest, document)
-        _keep(self._fetched, location, (time.monotonic() + FRESH_SECONDS, document))
+        self._read.put(digest, document)
+        self._fetched.put(location, (time.monotonic() + FRESH_SECONDS, document))
         return document
 
     def _loaded(self, location: str, loading: asyncio.Task[Document]) -> None:
@@ -86,7 +86,7 @@ class Documents:
             built = await asyncio.to_thread(operations_of, document.content, wanted, allowed=allowed, without=without)
         except Refused as reason:
             raise StepFailed("tool_invalid", str(reason), retryable=False) from reason
-        _keep(self._operations, key, built)
+        self._operations.put(key, built)
         return built
 
 
@@ -125,10 +125,3 @@ def _parsed(data: bytes) -> dict[str, Any]:
         raise StepFailed("tool_invalid", f"the OpenAPI document cannot be read: {error}"[:500], retryable=False) from error
     document: dict[str, Any] = found
     return document
-
-
-def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > MAX_KEPT:
-        kept.popitem(last=False)

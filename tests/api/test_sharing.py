@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from runtime.gateway.lru import Lru
 from runtime.gateway.pauses import Pauses
 from runtime.gateway.sharing import SharedRead
+from runtime.lru import Lru
 
 
 class Source:

@@ -62,5 +62,4 @@ class SqlSchedules:
         return await self._reader.snapshot(lambda connection: reads.read_standing(connection, schedule_id))
 
     async def _work(self, function: Callable[[Connection], T]) -> T:
-        result: T = await self._writer.write(Work(function))
-        return result
+        return await self._writer.write(Work(function))

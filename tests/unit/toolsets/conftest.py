@@ -8,6 +8,7 @@ import pytest
 
 from runtime.artifacts.local import LocalArtifacts
 from runtime.settings import Settings
+from runtime.steps.addresses import AllowList
 from runtime.steps.agent import network
 from runtime.toolsets.toolsets import SharedToolsets, StepToolsets
 from tests.support.api_server import ApiServer, api_server
@@ -28,7 +29,7 @@ async def open_toolsets(tmp_path: Path) -> AsyncIterator[Callable[..., StepTools
 
     def open_(key: str = "step", **settings: Any) -> StepToolsets:
         made = Settings(home=tmp_path, **AROUND | settings)
-        opened.append(SharedToolsets(made, LocalArtifacts(made.artifacts), lambda: network(made)))
+        opened.append(SharedToolsets(made, LocalArtifacts(made.artifacts), lambda: network(AllowList.parse(made.outbound_allow))))
         return StepToolsets(opened[-1], key, "00-trace-parent-01")
 
     yield open_

@@ -258,7 +258,8 @@ def test_styles_of_parameters():
 
 
 def test_tls_is_verified_as_everywhere():
+    from runtime.steps.addresses import AllowList
     from runtime.steps.agent import network
 
-    context = network(Settings()).transport._pool._ssl_context
+    context = network(AllowList()).transport._pool._ssl_context
     assert context.verify_mode is ssl.CERT_REQUIRED
