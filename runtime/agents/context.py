@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runtime.agents.asking import Layer
 from runtime.agents.attachments import Load
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class AgentContext:
     record: Record | None = None
     """None journals nothing."""
     observe: Observe | None = None
+    layers: Sequence[Layer] = ()
+    """What each request to a model passes on its way out, outermost first."""
     toolsets: Toolsets | None = None
     """None: only functions are tools."""
     history: Sequence[dict[str, Any]] = ()

@@ -37,7 +37,7 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     tools = await tools_of(spec["tools"], context, ledger)
     toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"])
     shape, agent = shape_of(_canonical(spec["output"])), _agent(_canonical(spec["output"]), _canonical([_described(tool) for tool in tools]))
-    usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe)
+    usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe, context.layers)
     try:
         result = await agent.run(
             _shown(spec["prompt"], spec["attachments"]),

@@ -11,6 +11,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
+from runtime.agents.asking import Layer, Request, through
 from runtime.agents.context import Observe
 from runtime.agents.factories import FACTORIES, REQUEST_SECONDS
 from runtime.agents.failures import classify
@@ -33,10 +34,12 @@ class LedgerModel(WrapperModel):
     followed by the first, for the next attempt. Each such decision is in the ledger before the next model is asked.
     """
 
-    def __init__(self, choices: Sequence[Choice], ledger: Ledger, providers: Providers, observe: Observe | None) -> None:
+    def __init__(self, choices: Sequence[Choice], ledger: Ledger, providers: Providers, observe: Observe | None, layers: Sequence[Layer] = ()) -> None:
+        """`layers`: what each request to a model passes, outermost first."""
         # Several models are prepared for one by one, when their turn comes: that is what the fallback model leaves to us.
         super().__init__(choices[0].model if len(choices) == 1 else FallbackModel(*[choice.model for choice in choices]))
         self._choices, self._ledger, self._providers, self._observe = list(choices), ledger, providers, observe
+        self._send = through(layers, self._sent)
         ids = [choice.model_id for choice in choices]
         decided = (ledger.moved or {}).get("model")
         self._place = ids.index(decided) if decided in ids else 0
@@ -104,10 +107,17 @@ class LedgerModel(WrapperModel):
         return fresh is not None
 
     async def _ask(self, choice: Choice, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters) -> ModelResponse:
-        started = time.perf_counter()
-        status = "canceled"
         if len(self._choices) > 1:
             messages = choice.model.prepare_messages(messages, parameters)
+        try:
+            return await self._send(Request(choice, messages, settings, parameters))
+        except Exception as error:
+            raise classify(error, choice.provider, self.secrets) from error
+
+    async def _sent(self, request: Request) -> ModelResponse:
+        """What the provider answers, its time measured."""
+        choice, settings = request.choice, request.settings
+        started, status = time.perf_counter(), "canceled"
         # A model that never answers must leave time for the others.
         seconds = float((settings or {}).get("timeout", REQUEST_SECONDS)) / len(self._choices)  # type: ignore[arg-type]  # ours is a number
         if settings is not None and not FACTORIES[choice.provider].timed:
@@ -115,7 +125,7 @@ class LedgerModel(WrapperModel):
         try:
             # The client's own timeout is for each read: an answer that drips for ever never meets it.
             async with asyncio.timeout(seconds):
-                response = await choice.model.request(messages, settings, parameters)
+                response = await choice.model.request(request.messages, settings, request.parameters)
             status = "success"
         except Exception as error:
             failed = classify(error, choice.provider, self.secrets)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.chaos.evidence import Evidence
 from tests.chaos.faults import Fault, Load, Scene, register
-from tests.chaos.nodes import FAILED, RETRY, Agent, Result, Run
+from tests.chaos.nodes import FAILED, RETRY, Agent, Effect, Result, Run
 from tests.chaos.programs import Program, inputs
 
 TIMES = 2
@@ -35,6 +35,7 @@ class Refused(Agent):
     code: str = ""
 
     def come_to(self, run: Run) -> Result:
+        run.effects[self.tag(run)] = Effect(self.name, kind="model")
         return Result(FAILED, error=self.code)
 
 
