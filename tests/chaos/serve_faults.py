@@ -8,16 +8,20 @@ import aiohttp
 from tests.chaos.failpoints import REPLICA_POINTS
 from tests.chaos.faults import Fault, Load, Scene, register
 from tests.chaos.handle import Role
+from tests.chaos.ports import WaitedInVainError, until
 from tests.chaos.process_faults import PACE, kill_one, taken
 
 BACK_SECONDS = 5.0 * PACE
+STARTED_SECONDS = 6.0 * PACE
+"""So old is a replica that has begun to answer."""
 BUSY_API = Load("short", rate=12, in_flight=120, runs_per_injection=12, cancels=0.1)
 TWO_REPLICAS = {"api_replicas": 2}
 
 
 async def kill_replicas(scene: Scene) -> None:
-    """`kill -9` of a replica in the middle of requests: between commit and answer by a fail point, else at random."""
+    """`kill -9` of a replica in the middle of requests: between commit and answer by a fail point, else at random; another one goes on answering."""
     while scene.done < scene.count:
+        await both_answer(scene)
         if scene.rng.random() < 0.5:
             before = len(scene.platform.fail_points.taken())
             point = scene.rng.choice(REPLICA_POINTS)
@@ -30,6 +34,19 @@ async def kill_replicas(scene: Scene) -> None:
         else:
             await kill_one(scene, Role.REPLICA)
         await scene.pause(1.5, 3)
+
+
+async def both_answer(scene: Scene, seconds: float = 60) -> None:
+    """Wait until two replicas are there that have had the time to start, at most `seconds`."""
+
+    async def both() -> bool:
+        found = await scene.platform.procs(Role.REPLICA)
+        return sum(time.time() - proc.created >= STARTED_SECONDS for proc in found) >= 2
+
+    try:
+        await until(both, seconds, 0.2)
+    except WaitedInVainError:
+        scene.violations.append(f"F6 there were no two replicas for {seconds:g} s")
 
 
 async def kill_proxy(scene: Scene) -> None:
@@ -73,6 +90,8 @@ async def kill_controller(scene: Scene) -> None:
         scene.violations.append(f"F8 {failed} of {asked} requests were not answered within a second while the controller was away")
 
 
-register(Fault("F6", "an API replica is killed in the middle of requests", kill_replicas, quick=16, bar=1000, load=BUSY_API, settings=TWO_REPLICAS, seconds=90))
+register(
+    Fault("F6", "an API replica is killed in the middle of requests", kill_replicas, quick=16, bar=1000, load=BUSY_API, settings=TWO_REPLICAS, seconds=140)
+)
 register(Fault("F7", "the proxy is killed", kill_proxy, quick=10, bar=200, load=BUSY_API, settings=TWO_REPLICAS, seconds=80, least_share=0.7))
 register(Fault("F8", "Serve's controller is killed", kill_controller, quick=4, bar=50, load=BUSY_API, settings=TWO_REPLICAS, seconds=90, shard=10))
