@@ -12,7 +12,9 @@ from runtime.steps.protocol import Item, StepCall
 from runtime.values import load
 
 CACHE_BYTES = 64 * 2**20
-"""Stored JSON that is kept parsed, by its size in the store."""
+"""Memory for stored JSON that is kept parsed."""
+PARSED = 4
+"""Bytes of memory for each byte of JSON, about: text takes one, numbers three, small objects twenty."""
 
 
 class LoadedValues:
@@ -44,9 +46,9 @@ class LoadedValues:
             return self._kept[digest][0]
         value = await load(reference, self._store)
         if digest not in self._kept:  # another batch may have brought it meanwhile
-            self._kept[digest] = (value, size)
-            self._size += size
-            while self._size > self._budget:
+            self._kept[digest] = (value, size * PARSED)
+            self._size += size * PARSED
+            while self._size > self._budget and len(self._kept) > 1:  # the one that is in use stays, or every batch of its map would bring it again
                 self._size -= self._kept.popitem(last=False)[1][1]
         return value
 
