@@ -112,7 +112,7 @@ def cluster_environment(settings: Settings, files: Files, ports: Ports) -> dict[
         # Five seconds, Serve's own patience, are not enough for a process to start while the machine does other things: `up` then failed.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
         # Three looks have to fail before a dead HAProxy is replaced: at ten seconds each nobody got through for half a minute.
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.2",
         # The default today, and it must stay: whatever has reached a replica is never sent again, or a start without a key would happen twice.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure",
         "RAY_SERVE_LOG_ENCODING": "JSON" if settings.log_format == "json" else "TEXT",
