@@ -9,11 +9,60 @@ from ray.exceptions import RayError
 
 from actors.names import forget, handle
 from runtime.errors import StepFailed
+from runtime.gather import Gather
 from runtime.steps.protocol import StepCall
 
 RETRY_SECONDS = 0.2
+MOST = 64
+"""Calls that travel together."""
 OWNER_SECONDS = 600.0
 """How long a finished call is kept for the run's next owner. By then the run has failed over many times, or nobody wants it."""
+
+
+Told = tuple[str, dict[str, Any]]
+"""A step's key, the body of a finished call of it."""
+
+
+class Post:
+    """Finished calls of one run on their way to one owner: together, when a map makes many. The answer comes when all of them are on disk."""
+
+    def __init__(self, owner: str, run_id: str, epoch: int) -> None:
+        self._owner, self._run_id, self._epoch = owner, run_id, epoch
+        self._waiting: list[tuple[Told, asyncio.Future[bool | None]]] = []
+        self.asked = 0
+        """How many wait for an answer."""
+        self._gather = Gather(self._flush)
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def hand_over(self, step_key: str, body: dict[str, Any]) -> bool | None:
+        """Whether the owner has journalled it; None when nobody answered: it is dead, or our handle is of an actor that had its name before."""
+        answer: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((step_key, body), answer))
+        self.asked += 1
+        self._gather.soon()
+        try:
+            return await answer
+        finally:
+            self.asked -= 1
+
+    def _flush(self) -> int:
+        sent, self._waiting = self._waiting, []
+        for begin in range(0, len(sent), MOST):
+            task = asyncio.get_running_loop().create_task(self._send(sent[begin : begin + MOST]))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+        return len(sent)
+
+    async def _send(self, calls: list[tuple[Told, asyncio.Future[bool | None]]]) -> None:
+        answers: list[bool | None] = [None] * len(calls)
+        try:
+            answers = await handle(self._owner).record.remote(self._run_id, self._epoch, [told for told, _ in calls])
+        except (RayError, ValueError):
+            forget(self._owner)
+        finally:
+            for (_, answer), taken in zip(calls, answers, strict=True):
+                if not answer.done():  # whoever recorded it may have been canceled
+                    answer.set_result(taken)
 
 
 class Recorder:
@@ -23,6 +72,7 @@ class Recorder:
         self._owners: dict[str, tuple[int, str, float]] = {}
         """Run → (epoch, owner's actor, when it last asked)."""
         self._changed = asyncio.Event()
+        self._posts: dict[tuple[str, str, int], Post] = {}
 
     def belongs(self, calls: Sequence[StepCall], owner: str) -> None:
         """These calls were asked for by this actor, so it owns their runs."""
@@ -39,7 +89,7 @@ class Recorder:
             async with asyncio.timeout(OWNER_SECONDS):
                 while True:
                     epoch, owner, _ = await self._owner(call.run_id, beyond=refused)
-                    taken = await self._hand_over(owner, call, epoch, {**body, "index": index})
+                    taken = await self._hand_over((owner, call.run_id, epoch), call.step_key, {**body, "index": index})
                     if taken:
                         return
                     if taken is None:
@@ -65,12 +115,10 @@ class Recorder:
             await self._changed.wait()
         return self._owners[run_id]
 
-    @staticmethod
-    async def _hand_over(owner: str, call: StepCall, epoch: int, body: dict[str, Any]) -> bool | None:
-        """Whether the owner has journalled it; None when nobody answered: it is dead, or our handle is of an actor that had its name before."""
+    async def _hand_over(self, address: tuple[str, str, int], step_key: str, body: dict[str, Any]) -> bool | None:
+        post = self._posts.setdefault(address, Post(*address))
         try:
-            taken: bool = await handle(owner).record.remote(call.run_id, epoch, call.step_key, body)
-        except (RayError, ValueError):
-            forget(owner)
-            return None
-        return taken
+            return await post.hand_over(step_key, body)
+        finally:
+            if not post.asked:
+                self._posts.pop(address, None)

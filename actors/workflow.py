@@ -86,9 +86,9 @@ class WorkflowActor(HearsSigterm):
             yield batch
 
     @unlisted
-    async def record(self, run_id: str, epoch: int, step_key: str, body: dict[str, Any]) -> bool:
-        """Journal a finished model or tool call. False: the run is no longer here, keep it for the next owner."""
-        return await self._host.record(run_id, epoch, step_key, body)
+    async def record(self, run_id: str, epoch: int, calls: Sequence[tuple[str, dict[str, Any]]]) -> list[bool]:
+        """Journal finished model and tool calls of a run, `(step key, body)` each. False: the run is no longer here, keep it for the next owner."""
+        return list(await asyncio.gather(*(self._host.record(run_id, epoch, step_key, body) for step_key, body in calls)))
 
     @unlisted
     async def hello(self) -> str:
