@@ -39,7 +39,7 @@ class FenceTrial:
 _WAKING: dict[str, Any] = {"nemesis": wake_in_turns}
 
 TRIALS = (
-    FenceTrial("epoch+head", "F4", 10, noticed=True, why="two owners may write one run", changes=_WAKING),
+    FenceTrial("epoch+head+terminal", "F4", 10, noticed=True, why="two owners may write one run", changes=_WAKING),
     FenceTrial("intent", "F1", 12, noticed=True, why="an effect comes before its intent is on disk"),
     FenceTrial("cancel", "F1", 25, noticed=True, why="an accepted cancel may lose against the end", changes={"load": _RACING}),
     FenceTrial("acknowledge", "F6", 14, noticed=True, why="a run is acknowledged before it is on disk"),
