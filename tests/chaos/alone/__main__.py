@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -29,32 +30,34 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql"))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
     parser.add_argument("--results", type=Path, help="a folder whose trials.jsonl gets the verdict as well")
-    parser.add_argument("--keep", type=Path, help="a folder for homes and logs, which then stays")
+    parser.add_argument("--keep", type=Path, help="an existing folder for homes and logs, which then stay; those of a failed trial stay anyway")
     given = parser.parse_args()
     chosen = TRIALS[given.name]
     databases = [given.database] if given.database else chosen.databases
     count = given.count if given.count is not None else -(-chosen.bar // len(databases))
     failed = 0
     for database in databases:
-        with tempfile.TemporaryDirectory(prefix="alone-") as temporary:
-            folder = (given.keep or Path(temporary)) / f"{chosen.name}-{database}"
-            folder.mkdir(parents=True, exist_ok=True)
-            random.seed(given.seed)
-            began = time.monotonic()
-            verdict = asyncio.run(chosen.run(folder, database, count))
-            if given.results is not None:
-                line = results.line(
-                    fault=verdict.name,
-                    database=verdict.database,
-                    seed=given.seed,
-                    asked=verdict.wanted,
-                    done=verdict.done,
-                    runs=verdict.notes.get("runs", 0),
-                    seconds=time.monotonic() - began,
-                    notes=verdict.notes,
-                    violations=verdict.violations,
-                )
-                results.append(given.results, line)
+        folder = Path(tempfile.mkdtemp(prefix=f"alone-{chosen.name}-{database}-", dir=given.keep))
+        random.seed(given.seed)
+        began = time.monotonic()
+        verdict = asyncio.run(chosen.run(folder, database, count))
+        if given.results is not None:
+            line = results.line(
+                fault=verdict.name,
+                database=verdict.database,
+                seed=given.seed,
+                asked=verdict.wanted,
+                done=verdict.done,
+                runs=verdict.notes.get("runs", 0),
+                seconds=time.monotonic() - began,
+                notes=verdict.notes,
+                violations=verdict.violations,
+            )
+            results.append(given.results, line)
+        if verdict.passed and given.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"kept: {folder}", file=sys.stderr)
         print(json.dumps({**asdict(verdict), "violations": verdict.violations[:50], "found": len(verdict.violations), "passed": verdict.passed}), flush=True)
         failed += not verdict.passed
     return 1 if failed else 0
