@@ -112,7 +112,7 @@ class Host:
         """Register this owner and begin to look for work."""
         await self._journal.register(self._owner, suspects=self._marks.suspects)
         self._journal.on_news(self._notify)
-        for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._inboxes, self._beats):
+        for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._inboxes, self._beats, self._looks):
             self._spawn(self._forever(loop))
         self._intake.look_around()
 
@@ -204,10 +204,18 @@ class Host:
 
     async def _beats(self) -> None:
         await asyncio.sleep(self._settings.lease_ms / 4000)
-        if not await self._journal.beat(self.owner, draining=self._draining):
+        try:
+            beating = await self._journal.beat(self.owner, draining=self._draining)
+        except StoreUnavailable as failure:  # the next beat comes at its time, not after a pause: a second of it would be a third of a lease
+            log.warning("beat_missed", error=str(failure))
+            return
+        if not beating:
             log.error("lease_lost", owner=self.owner, runs=len(self._slots))
             await self._close()
-            return
+
+    async def _looks(self) -> None:
+        """Beside the beats, not behind them: whoever cannot see the others for a while lives all the same."""
+        await asyncio.sleep(self._settings.lease_ms / 4000)
         dead = self._observer.dead(await self._journal.owners())
         if dead:
             log.warning("owners_dead", owners=dead)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from runtime.errors import StoreUnavailable
 from runtime.host.intake import POLL_SECONDS
 from runtime.ids import uuid7
 from runtime.store.protocol import AppendOutcome, MessageKind, SendOutcome
@@ -45,6 +46,39 @@ async def test_a_run_ends_with_two_appends_after_its_claim(world: World) -> None
 async def test_a_lost_nudge_only_costs_time(world: World) -> None:
     await world.host(Hands())
     assert (await world.end(await world.submit(flow(a=python())))).status == "succeeded"
+
+
+async def test_an_owner_that_cannot_see_the_others_goes_on_beating(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = asyncio.Event()
+
+    async def hanging() -> Any:
+        await never.wait()
+
+    host = await world.host(Hands())
+    look = world.store.journal.owners
+    monkeypatch.setattr(world.store.journal, "owners", hanging)
+    seen = set()
+    async with asyncio.timeout(20):
+        while len(seen) < 4:
+            seen |= {row.beat for row in await look() if row.owner == host.owner}
+            await asyncio.sleep(0.01)
+
+
+async def test_a_beat_that_cannot_be_written_is_not_followed_by_a_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = await world.host(Hands())
+    beat, tries, beaten = world.store.journal.beat, [], asyncio.Event()
+
+    async def breaking(owner: str, *, draining: bool) -> bool:
+        tries.append(asyncio.get_running_loop().time())
+        if len(tries) % 2:
+            raise StoreUnavailable("cut off")
+        beaten.set()
+        return await beat(owner, draining=draining)
+
+    monkeypatch.setattr(world.store.journal, "beat", breaking)
+    monkeypatch.setattr("runtime.host.host.POLL_SECONDS", 3600)  # what other loops pause for
+    await asyncio.wait_for(beaten.wait(), 20)
+    assert not host._closed.is_set()
 
 
 async def test_a_dead_owner_is_replaced_and_its_step_runs_again_as_the_next_attempt(world: World) -> None:
