@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import ray
 
-from actors import wire
+from actors import deltas, wire
 from actors.directory import PULSE_SECONDS, Directory, Pulse, Report
 from actors.envelopes import credentials
 from actors.names import AGENT, unlisted
@@ -15,6 +15,8 @@ from actors.recorder import Recorder
 from actors.sigterm import HearsSigterm
 from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
+from runtime.deltas.fan import Fan
+from runtime.deltas.subscriptions import Subscriptions
 from runtime.metrics import Metrics
 from runtime.steps.context import StepServices
 from runtime.steps.flights import FlightKey
@@ -36,7 +38,10 @@ class AgentActor(HearsSigterm):
         self._metrics = Metrics()
         self._recorder = Recorder()
         self._keys = credentials(wanted)
-        services = StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call, credentials=self._keys)
+        said = Fan()
+        self._subscriptions = Subscriptions(said)
+        observe, keys = self._metrics.provider_call, self._keys
+        services = StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=observe, credentials=keys, deltas=said)
         self._runner = StepRunner(services)
         self._pulse = Pulse(self._report, self._learn, self._metrics)
         if wanted.run_mode == "live":
@@ -69,6 +74,16 @@ class AgentActor(HearsSigterm):
     async def cancel(self, run_id: str, step: str | None) -> None:
         """Stop what is in flight here of a run or of one of its steps."""
         await self._runner.cancel(run_id, step)
+
+    @unlisted
+    async def follow_deltas(self, subscriber: str, add: Sequence[str], drop: Sequence[str]) -> bool:
+        """Another process wants to hear what is said in these runs; see Subscriptions.follow."""
+        return self._subscriptions.follow(subscriber, add, drop)
+
+    @unlisted
+    async def deltas(self, subscriber: str) -> bytes:
+        """What has been said in the runs it follows since it last asked, as soon as there is something; see Subscriptions.poll."""
+        return deltas.encode(await self._subscriptions.poll(subscriber))
 
     @unlisted
     async def hello(self) -> str:

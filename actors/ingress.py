@@ -7,12 +7,14 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
-from actors.directory import Pulse, Report
+from actors.deltas import AgentPeer
+from actors.directory import Directory, Pulse, Report
 from actors.runner import RayRunner
 from actors.supervisor import ensure_supervisor
 from runtime.api.services import Services, over
 from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
+from runtime.deltas.links import Links
 from runtime.gateway import Gateway
 from runtime.ids import uuid7
 from runtime.metrics import Metrics
@@ -34,14 +36,21 @@ async def replica_services(settings: Settings) -> AsyncIterator[Services]:
         await checked_box(store, settings, SystemClock().now())  # with a wrong SECRET_KEY nothing is started
         ensure_supervisor()
         runner, metrics, name = RayRunner(store.journal), Metrics(), f"api-{uuid7()}"
-        pulse = Pulse(lambda: Report(name, "api", deltas=metrics.drain()), runner.update, metrics)
+        links = Links(name, AgentPeer)
+
+        def learn(directory: Directory) -> None:
+            runner.update(directory)
+            links.update(directory.agents)
+
+        pulse = Pulse(lambda: Report(name, "api", deltas=metrics.drain()), learn, metrics)
         await pulse.once()
         pulse.start()
         gateway = Gateway(store.journal, store.catalog, open_artifacts(settings), runner, settings)
         try:
-            yield over(store, gateway, settings)
+            yield over(store, gateway, settings, links)
         finally:
             await pulse.stop()
+            await links.close()
     finally:
         await store.close()
 

@@ -15,6 +15,7 @@ from runtime.agents.credentials import FromSettings
 from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
 from runtime.courier import Courier, Sender
+from runtime.deltas.fan import Fan
 from runtime.gateway import Gateway
 from runtime.host import Host
 from runtime.ids import uuid7
@@ -93,6 +94,7 @@ class LocalPlatform:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.deltas = Fan()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -103,7 +105,8 @@ class LocalPlatform:
             artifacts = open_artifacts(self.settings)
             metrics = Metrics()
             keys = local_keys(self.store, box, self.settings)
-            executor = LocalExecutor(StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call, credentials=keys))
+            services = StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call, credentials=keys, deltas=self.deltas)
+            executor = LocalExecutor(services)
             stack.push_async_callback(executor.close)
             self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
             runner = LocalRunner(self.host, metrics, self.store)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from runtime.agents.asking import Layer
 from runtime.agents.attachments import Load
+from runtime.deltas.voice import Speaker
 
 if TYPE_CHECKING:
     from runtime.agents.providers import Providers
@@ -60,6 +61,8 @@ class AgentContext:
     record: Record | None = None
     """None journals nothing."""
     observe: Observe | None = None
+    speaker: Speaker | None = None
+    """Where the text of model calls is heard while it comes. None: nowhere."""
     layers: Sequence[Layer] = ()
     """What each request to a model passes on its way out, outermost first."""
     toolsets: Toolsets | None = None

@@ -62,6 +62,10 @@ class Ledger:
             await self._record(body)
         return result
 
+    def made(self, name: str) -> int:
+        """How many calls of this name there are so far, with the one under way: its number."""
+        return self._counts[name]
+
     async def remember(self, name: str, execute: Callable[[], Awaitable[Any]]) -> Any:
         """Like `call`, for what costs nothing but must not differ between attempts: it does not count as replayed."""
         replayed = self.replayed

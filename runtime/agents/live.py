@@ -20,6 +20,7 @@ from runtime.agents.ledger import Ledger, storable
 from runtime.agents.messages import answered, said_by_user
 from runtime.agents.model import LedgerModel, answered_by
 from runtime.agents.output import sentences, shape_of
+from runtime.agents.streaming import Streaming
 from runtime.agents.toolbox import Toolbox
 from runtime.agents.tools import Tool, tools_of
 from runtime.agents.transcript import to_model, tool_talk
@@ -37,7 +38,8 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     tools = await tools_of(spec["tools"], context, ledger)
     toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"])
     shape, agent = shape_of(_canonical(spec["output"])), _agent(_canonical(spec["output"]), _canonical([_described(tool) for tool in tools]))
-    usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe, context.layers)
+    streaming = Streaming(context.speaker, spec["stream"], structured=spec["output"] is not None)
+    usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe, context.layers, streaming)
     try:
         result = await agent.run(
             _shown(spec["prompt"], spec["attachments"]),

@@ -15,7 +15,7 @@ from runtime.errors import StepFailed
 
 _live: list[Callable[..., Any]] = []
 """The live loop, once it has been imported."""
-_DEFAULTS: dict[str, Any] = {"instructions": "", "model": None, "tools": [], "output": None, "temperature": None, "max_tokens": None}
+_DEFAULTS: dict[str, Any] = {"instructions": "", "model": None, "tools": [], "output": None, "temperature": None, "max_tokens": None, "stream": "auto"}
 _LIMITS: dict[str, Any] = {"turns": 50, "tool_calls": 200, "tokens": None}
 
 

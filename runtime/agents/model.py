@@ -17,6 +17,7 @@ from runtime.agents.factories import FACTORIES, REQUEST_SECONDS
 from runtime.agents.failures import classify
 from runtime.agents.ledger import Ledger
 from runtime.agents.providers import Choice, Providers
+from runtime.agents.streaming import Streaming
 from runtime.errors import StepFailed
 
 MOVES_ON = frozenset({"provider_unavailable", "timeout", "rate_limited", "quota_exceeded", "content_filtered", "context_too_long", "model_not_found"})
@@ -34,12 +35,21 @@ class LedgerModel(WrapperModel):
     followed by the first, for the next attempt. Each such decision is in the ledger before the next model is asked.
     """
 
-    def __init__(self, choices: Sequence[Choice], ledger: Ledger, providers: Providers, observe: Observe | None, layers: Sequence[Layer] = ()) -> None:
-        """`layers`: what each request to a model passes, outermost first."""
+    def __init__(
+        self,
+        choices: Sequence[Choice],
+        ledger: Ledger,
+        providers: Providers,
+        observe: Observe | None,
+        layers: Sequence[Layer] = (),
+        streaming: Streaming | None = None,
+    ) -> None:
+        """`layers`: what each request to a model passes, outermost first. `streaming`: how it is made in the end; plainly when absent."""
         # Several models are prepared for one by one, when their turn comes: that is what the fallback model leaves to us.
         super().__init__(choices[0].model if len(choices) == 1 else FallbackModel(*[choice.model for choice in choices]))
         self._choices, self._ledger, self._providers, self._observe = list(choices), ledger, providers, observe
         self._send = through(layers, self._sent)
+        self._streaming = streaming or Streaming(None, False, structured=False)
         ids = [choice.model_id for choice in choices]
         decided = (ledger.moved or {}).get("model")
         self._place = ids.index(decided) if decided in ids else 0
@@ -94,6 +104,7 @@ class LedgerModel(WrapperModel):
                 raise failed
 
     async def _move_on(self, failed: StepFailed, refusal: ModelResponse | None) -> None:
+        self._streaming.void(failed.error_code)
         before, self._place = self.current, (self._place + 1) % len(self._choices)
         told = {"model": self.current.model_id, "instead_of": before.model_id, "because": failed.error_code}
         paid = None if refusal is None else _usage(ModelMessagesTypeAdapter.dump_python([refusal], mode="json", exclude_none=True)[0])
@@ -125,13 +136,15 @@ class LedgerModel(WrapperModel):
         try:
             # The client's own timeout is for each read: an answer that drips for ever never meets it.
             async with asyncio.timeout(seconds):
-                response = await choice.model.request(request.messages, settings, request.parameters)
+                response = await self._streaming.ask(choice.model, request.messages, settings, request.parameters, call=self._ledger.made("model"))
             status = "success"
         except Exception as error:
             failed = classify(error, choice.provider, self.secrets)
             status = failed.error_code
             raise failed from error
         finally:
+            if status != "success":
+                self._streaming.void(status)
             if self._observe is not None:
                 self._observe(choice.provider, status, time.perf_counter() - started)
         return response

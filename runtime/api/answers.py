@@ -205,6 +205,39 @@ class Event(Answer):
     body: Object | None
 
 
+class Said(Answer):
+    """What a delta is about."""
+
+    index: int | None
+    """Position in the map, null outside of one."""
+    call: int
+    """The number of the model call within the step, as in its `call.finished`."""
+    offset: int | None
+    """Where the text stands in the text of the call, in characters (code points); 0 begins it anew. Null in `step.delta_dropped`."""
+    text: str | None
+    format: Literal["text", "json"]
+    """`json`: the answer as the model writes it to a schema; not to be parsed before it is whole."""
+    because: str | None
+    """Of `step.delta_dropped`: the code of what has happened."""
+
+
+class Lost(Answer):
+    """How much did not reach this stream."""
+
+    characters: int
+
+
+class Delta(Answer):
+    """What a model says while it says it. Outside the journal: without a seq, never repeated, perhaps missing."""
+
+    event: Literal["step.delta", "step.delta_dropped", "step.delta_lost"]
+    """`step.delta_dropped`: the text of this call so far is void. `step.delta_lost`: the client was too slow, and texts have gaps."""
+    step: str | None
+    attempt: int | None
+    """The attempt that has made the call."""
+    body: Said | Lost
+
+
 class Events(Answer):
     """A page of the journal, oldest first."""
 

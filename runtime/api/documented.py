@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.responses import Response
 
-from runtime.api.answers import Events, Problem
+from runtime.api.answers import Delta, Events, Problem
 from runtime.api.problems import MEDIA_TYPE, STATUS
 from runtime.api.requests import BODIES
 
@@ -87,7 +87,7 @@ _HEADERS = {
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI 3.1 document: FastAPI's, with the models that only `openapi_extra` names and the security scheme."""
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    models: Any = [(model, "validation") for model in (*BODIES, Problem, Events)]
+    models: Any = [(model, "validation") for model in (*BODIES, Problem, Events, Delta)]
     _, extra = models_json_schema(models, ref_template=_SCHEMA)
     components = found.setdefault("components", {})
     components["schemas"] = dict(sorted({**components.get("schemas", {}), **extra["$defs"]}.items()))

@@ -8,6 +8,8 @@ from starlette.requests import Request
 
 from runtime.api.callers import Caller, Callers
 from runtime.api.streams import Streams
+from runtime.deltas.delta import Deltas
+from runtime.deltas.fan import Fan
 from runtime.gateway import Gateway
 from runtime.gateway.conversations import Conversations
 from runtime.gateway.endpoints import Endpoints
@@ -35,6 +37,7 @@ class Services:
     hooks: Hooks = field(kw_only=True)
     provider_keys: ProviderKeys = field(kw_only=True)
     conversations: Conversations = field(kw_only=True)
+    deltas: Deltas = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -43,8 +46,8 @@ class Services:
         self.streams = Streams()
 
 
-def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
-    """The services over an open store. Raises SecretUnreadable when the key file of this machine is damaged."""
+def over(store: Store, gateway: Gateway, settings: Settings, deltas: Deltas | None = None) -> Services:
+    """The services over an open store; without `deltas` nobody is heard. Raises SecretUnreadable when the key file of this machine is damaged."""
     box = open_box(settings)
     return Services(
         gateway=gateway,
@@ -57,6 +60,7 @@ def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
         hooks=Hooks(store.hooks, gateway, box),
         provider_keys=ProviderKeys(store.provider_keys, box, BaseUrls(settings.outbound_allow)),
         conversations=Conversations(store.conversations),
+        deltas=Fan() if deltas is None else deltas,
     )
 
 

@@ -1,12 +1,17 @@
-"""Server-sent events: the journal as a stream. The id of an event is its seq, so a client resumes where it was."""
+"""Server-sent events: the journal as a stream. The id of an event is its seq, so a client resumes where it was.
+
+Deltas have no id: they are no part of the journal, and a client that comes back is not given them again.
+"""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 import structlog
 from pydantic_core import to_json
 
+from runtime.api.merging import Heard, merged
 from runtime.api.streams import Streams
+from runtime.deltas.delta import Delta, Deltas
 from runtime.engine.events import Event
 from runtime.errors import StoreUnavailable
 from runtime.gateway import Gateway, views
@@ -25,14 +30,44 @@ def encoded(event: Event) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.seq, event.kind.encode(), to_json(views.event(event), inf_nan_mode="strings"))
 
 
-async def stream(gateway: Gateway, streams: Streams, tenant: str, run_id: str, after: int) -> AsyncIterator[bytes]:
-    """The run's events after `after` until its last. The next batch is read only when the client has taken the one before."""
-    with streams.place(tenant):
+def said(heard: Heard) -> bytes:
+    """Deltas, after the word of how much was lost before them."""
+    lost, deltas = heard
+    parts = [_message("step.delta_lost", None, None, {"characters": lost})] if lost else []
+    return b"".join(parts + [_said(delta) for delta in deltas if not delta.ended])
+
+
+def _said(delta: Delta) -> bytes:
+    says = delta.dropped is None
+    body = {
+        "index": delta.index,
+        "call": delta.call,
+        "offset": delta.offset if says else None,
+        "text": delta.text if says else None,
+        "format": "json" if delta.json else "text",
+        "because": delta.dropped,
+    }
+    return _message("step.delta" if says else "step.delta_dropped", delta.step, delta.attempt, body)
+
+
+def _message(event: str, step: str | None, attempt: int | None, body: dict[str, object]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), to_json({"event": event, "step": step, "attempt": attempt, "body": body}))
+
+
+async def stream(gateway: Gateway, streams: Streams, tenant: str, run_id: str, after: int, deltas: Deltas | None = None) -> AsyncIterator[bytes]:
+    """The run's events after `after` until its last, and between them `deltas`. The next batch is read only when the client has taken the one before."""
+    with streams.place(tenant), ExitStack() as stack:
+        buffer = None if deltas is None else stack.enter_context(deltas.follow(run_id))
         yield b"retry: %d\n\n" % RETRY_MS
         try:
-            async with aclosing(gateway.follow(tenant, run_id, after=after)) as batches:
-                async for batch in batches:
-                    yield b"".join(encoded(event) for event in batch) if batch else KEEP_ALIVE
+            batches = gateway.follow(tenant, run_id, after=after)
+            async with aclosing(batches if buffer is None else merged(batches, buffer)) as both:
+                async for batch in both:
+                    if isinstance(batch, tuple):
+                        if message := said(batch):
+                            yield message
+                    else:
+                        yield b"".join(encoded(event) for event in batch) if batch else KEEP_ALIVE
         except StoreUnavailable:
             # The answer has begun, so no status can say it. The client comes back with the id of the last event it has.
             log.warning("event stream broken off: the database does not answer", run_id=run_id)

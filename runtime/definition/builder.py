@@ -93,6 +93,7 @@ class AgentOptions(Options, total=False):
     output: Mapping[str, Any]
     temperature: float
     max_tokens: int
+    stream: bool | Literal["auto"]
     limits: AgentLimits | Mapping[str, Any]
 
 

@@ -114,6 +114,8 @@ class Agent(Model):
     """The schema the answer must satisfy; plain text when absent."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: PositiveInt | None = None
+    stream: bool | Literal["auto"] = "auto"
+    """Whether models are asked for their text while they write it: `auto` does so when somebody follows the run with `deltas` as a call begins."""
     limits: AgentLimits = AgentLimits()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.providers import Providers
+from runtime.deltas.voice import Speaker
 from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices, Work
 from runtime.steps.functions import resolve
@@ -47,7 +48,7 @@ class AgentKind:
         await self._toolsets.close()
 
     def _context(self, work: Work) -> AgentContext:
-        call, record = work.call, self._services.record
+        call, record, deltas = work.call, self._services.record, self._services.deltas
         return AgentContext(
             providers=self._providers,
             resolve=partial(self._callee, work),
@@ -56,6 +57,7 @@ class AgentKind:
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
+            speaker=None if deltas is None else Speaker(deltas, call.run_id, call.step_key, work.index, work.attempt),
             toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent),
             history=call.history,
             artifacts=_artifacts(call.scope),

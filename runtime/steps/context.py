@@ -9,6 +9,7 @@ import structlog
 
 from runtime.agents.credentials import Credentials
 from runtime.artifacts.protocol import ArtifactStore
+from runtime.deltas.delta import Sink
 from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
 from runtime.settings import Settings
@@ -32,6 +33,8 @@ class StepServices:
     """Told of every model call: provider, status, seconds."""
     credentials: Credentials | None = None
     """Where the keys of model calls come from; None knows the operator's alone."""
+    deltas: Sink | None = None
+    """Where the text of model calls goes while it comes; None: nowhere."""
 
 
 @dataclass(slots=True, eq=False)

@@ -22,7 +22,9 @@ router = APIRouter(tags=["events"])
 
 _PAGE_OR_STREAM = {
     "application/json": {"schema": {"$ref": "#/components/schemas/Events"}},
-    sse.MEDIA_TYPE: {"schema": {"type": "string", "description": "Each `data` is an Event; `id` is its seq."}},
+    sse.MEDIA_TYPE: {
+        "schema": {"type": "string", "description": "Each `data` is an Event, `id` its seq; with `deltas=true` also a Delta, without an `id`."},
+    },
 }
 
 
@@ -33,28 +35,31 @@ async def events(
     after: Annotated[int, Query(ge=0, le=10**15, description="Only events with a higher seq.")] = 0,
     page_size: PageSize = 100,
     page_token: PageToken = None,
+    deltas: Annotated[bool, Query(description="A stream also carries what models say while they say it.")] = False,
     ticket: Annotated[str | None, Query(max_length=200, description="Instead of a key, for an EventSource.")] = None,  # noqa: ARG001 - read by the guard
 ) -> Response:
     """A page of the journal; with `Accept: text/event-stream` a stream that ends after the run's last event.
 
     `Last-Event-ID` or `after` resumes without gap or repeat, also after the run has ended. 204: it has ended, and there is nothing later.
+    With `deltas=true` the stream carries the text of model calls while it comes, as `step.delta`: outside the journal, best effort.
     """
     tenant = caller(request, READ, run_id=run_id).tenant
     last = event_id(request.headers.get("last-event-id"))
     after = max(decode_number(page_token) or 0, after) if last is None else last
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
-        return await _stream(request, tenant, run_id, after)
+        return await _stream(request, tenant, run_id, after, deltas=deltas)
     found = await gateway(request).events(tenant, run_id, after=after, limit=page_size)
     return json(page("events", [views.event(event) for event in found], full=len(found) == page_size, cursor=found[-1].seq if found else None))
 
 
-async def _stream(request: Request, tenant: str, run_id: str, after: int) -> Response:
+async def _stream(request: Request, tenant: str, run_id: str, after: int, *, deltas: bool) -> Response:
     row = await gateway(request).run(tenant, run_id)
     if row.status.ended and after >= row.head:
         return Response(status_code=204)
-    streams = services(request).streams
-    streams.check(tenant)
-    return StreamingResponse(sse.stream(gateway(request), streams, tenant, run_id, after), media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+    found = services(request)
+    found.streams.check(tenant)
+    chunks = sse.stream(found.gateway, found.streams, tenant, run_id, after, found.deltas if deltas else None)
+    return StreamingResponse(chunks, media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
 
 
 @router.post("/v1/runs/{run_id}/events:ticket", **documented({201: answers.Ticket}, 404, body=NoBody, optional=True))
