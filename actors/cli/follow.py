@@ -29,11 +29,11 @@ async def follow(session: Session, view: View, *, yes: bool, quiet: bool) -> Non
             if text.startswith(("approval.", "--yes")):
                 live.console.print(clean(text), markup=False)
 
-        await _each(session, view, yes=yes, show=above)
+        await _each(session, view, yes=yes, show=above, deltas=True)
 
 
-async def _each(session: Session, view: View, *, yes: bool, show: Callable[[str], None]) -> None:
-    async for event in session.events(view.run_id, view.seq):
+async def _each(session: Session, view: View, *, yes: bool, show: Callable[[str], None], deltas: bool = False) -> None:
+    async for event in session.events(view.run_id, view.seq, deltas=deltas):
         view.apply(event)
         text = describe(event)
         if text:

@@ -1,10 +1,13 @@
 """A session without a server: the whole platform in this process, on the same database as `agentic up`."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 from actors.cli.connection import load_settings
+from runtime.deltas.delta import Deltas
+from runtime.deltas.merging import merged
+from runtime.deltas.views import heard
 from runtime.gateway import Gateway, views
 from runtime.gateway.starts import StartRequest
 from runtime.local import LocalPlatform
@@ -17,8 +20,8 @@ WHO = "command line"
 class LocalSession:
     """A session on a gateway in this process."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, deltas: Deltas) -> None:
+        self._gateway, self._deltas = gateway, deltas
 
     async def publish(self, source: str) -> tuple[str, str]:
         row = await self._gateway.publish(TENANT, source)
@@ -30,10 +33,14 @@ class LocalSession:
     async def start(self, workflow: str, request: dict[str, Any]) -> str:
         return (await self._gateway.start(TENANT, StartRequest(workflow, **request))).run.run_id
 
-    async def events(self, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
-        async for batch in self._gateway.follow(TENANT, run_id, after=after):
-            for event in batch:
-                yield views.event(event)
+    async def events(self, run_id: str, after: int = 0, *, deltas: bool = False) -> AsyncIterator[dict[str, Any]]:
+        batches = self._gateway.follow(TENANT, run_id, after=after)
+        with ExitStack() as stack:
+            both = merged(batches, stack.enter_context(self._deltas.follow(run_id))) if deltas else batches
+            async with aclosing(both):
+                async for batch in both:
+                    for event in heard(batch) if isinstance(batch, tuple) else map(views.event, batch):
+                        yield event
 
     async def run(self, run_id: str) -> dict[str, Any]:
         row = await self._gateway.run(TENANT, run_id)
@@ -53,4 +60,4 @@ class LocalSession:
 async def local() -> AsyncIterator[LocalSession]:
     """The platform in this process; drained at the end."""
     async with LocalPlatform(load_settings()) as platform:
-        yield LocalSession(platform.gateway)
+        yield LocalSession(platform.gateway, platform.deltas)

@@ -21,6 +21,8 @@ MARKS = {
     "scheduled": "·",
     "pending": "·",
 }
+SAID = 80
+"""Characters of what a model is saying that are shown: the last ones."""
 BAR = 24
 """Width of a map's progress bar, in characters."""
 
@@ -64,6 +66,17 @@ class StepLine:
     done: int = 0
     failed: int = 0
     note: str = ""
+    said: str = ""
+    """The end of what a model is saying in this step."""
+    index: int | None = None
+    """The item it is about."""
+
+    def hear(self, event: str, body: dict[str, Any]) -> None:
+        """Take a delta; with another item, another text begins."""
+        if event == "step.delta_dropped" or body["offset"] == 0 or body["index"] != self.index:
+            self.said = ""
+        self.index = body["index"]
+        self.said = (self.said + (body["text"] or ""))[-SAID:]
 
 
 @dataclass(slots=True)
@@ -91,10 +104,13 @@ class View:
         return self.status in {"succeeded", "failed", "canceled"}
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Take one event: `{seq, event, at, step, attempt, body}`."""
-        self.seq = event["seq"]
+        """Take one event, `{seq, event, at, step, attempt, body}`, or one delta, which has no `seq` and no `at`."""
+        self.seq = event.get("seq", self.seq)
         kind, body = event["event"], event.get("body") or {}
-        if kind in _RUN_AFTER:
+        if kind.startswith("step.delta"):
+            if event["step"]:
+                self.steps.setdefault(event["step"].partition("#")[0], StepLine()).hear(kind, body)
+        elif kind in _RUN_AFTER:
             self._run(kind, ms(event["at"]), body)
         elif kind == "approval.requested":
             self.note = f"approval {body.get('approval_id', '')} asks: {body.get('message') or event.get('step')}"
@@ -124,6 +140,8 @@ class View:
             step.done += len(body.get("done") or ())
             step.failed += len(body.get("failed") or ())
         step.note = _note(kind, body, step.note)
+        if kind == "step.retrying":
+            step.said = ""
         if step.status in {"succeeded", "failed", "skipped", "canceled"}:
             step.ended_at = ms(event["at"])
 
@@ -145,10 +163,18 @@ def _note(kind: str, body: dict[str, Any], before: str) -> str:
     return "" if kind in {"step.started", "step.succeeded"} else before
 
 
+def _aside(step: StepLine) -> str:
+    """What stands beside a step: its note, or what a model is saying in it."""
+    if step.note or not step.said or step.status != "running":
+        return step.note
+    item = "" if step.index is None else f"item {step.index}: "
+    return f"{item}…{' '.join(step.said.split())}"
+
+
 def describe(event: dict[str, Any]) -> str | None:
     """One line of plain text for an event; None for those that would only be noise in a log."""
     kind, body = event["event"], event.get("body") or {}
-    if kind in {"items.started", "run.claimed", "call.finished", "step.scheduled"}:
+    if kind in {"items.started", "run.claimed", "call.finished", "step.scheduled"} or kind.startswith("step.delta"):
         return None
     step = f" {event['step']}" if event.get("step") else ""
     if kind == "items.finished":
@@ -177,7 +203,7 @@ def draw(view: View, now: int | None = None) -> "RenderableType":
             Text(step.status, style=style),
             Text(_progress(step)),
             took,
-            Text(clean(step.note)[:100], style="dim"),
+            Text(clean(_aside(step))[:100], style="dim"),
         )
     return Group(head, grid, *([Text(clean(view.note), style="magenta")] if view.note else []))
 

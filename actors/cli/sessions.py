@@ -37,8 +37,8 @@ class Session(Protocol):
         """Start a run; `request` is the body of `POST /v1/workflows/{name}/runs`. Returns the run's id."""
         ...
 
-    def events(self, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
-        """Every event after `after`, as they come, without a gap or a repeat; ends with the run."""
+    def events(self, run_id: str, after: int = 0, *, deltas: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """Every event after `after`, as they come, without a gap or a repeat; ends with the run. With `deltas`, between them those, without a `seq`."""
         ...
 
     async def run(self, run_id: str) -> dict[str, Any]: ...
@@ -78,12 +78,12 @@ class RemoteSession:
         response = await self._send("POST", f"/v1/workflows/{quote(workflow, safe='')}/runs", json=request)
         return str(response.json()["run_id"])
 
-    async def events(self, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, run_id: str, after: int = 0, *, deltas: bool = False) -> AsyncIterator[dict[str, Any]]:
         failures = 0
         while True:
             try:
-                async for event in self._stream(run_id, after):
-                    failures, after = 0, event["seq"]
+                async for event in self._stream(run_id, after, deltas=deltas):
+                    failures, after = 0, event.get("seq", after)
                     yield event
                     if event["event"] in RUN_ENDS:
                         return
@@ -98,9 +98,10 @@ class RemoteSession:
                 raise CommandError(f"the event stream of {run_id} keeps closing", Exit.UNREACHABLE)
             await asyncio.sleep(min(5.0, 0.1 * 2**failures))
 
-    async def _stream(self, run_id: str, after: int) -> AsyncIterator[dict[str, Any]]:
-        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-        async with self._client.stream("GET", f"/v1/runs/{quote(run_id, safe='')}/events", headers=headers, timeout=STREAM_TIMEOUT) as response:
+    async def _stream(self, run_id: str, after: int, *, deltas: bool) -> AsyncIterator[dict[str, Any]]:
+        headers, params = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}, {"deltas": "true"} if deltas else {}
+        path = f"/v1/runs/{quote(run_id, safe='')}/events"
+        async with self._client.stream("GET", path, headers=headers, params=params, timeout=STREAM_TIMEOUT) as response:
             self._over = response.status_code == OVER
             if self._over:
                 return

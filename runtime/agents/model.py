@@ -49,7 +49,7 @@ class LedgerModel(WrapperModel):
         super().__init__(choices[0].model if len(choices) == 1 else FallbackModel(*[choice.model for choice in choices]))
         self._choices, self._ledger, self._providers, self._observe = list(choices), ledger, providers, observe
         self._send = through(layers, self._sent)
-        self._streaming = streaming or Streaming(None, False, structured=False)
+        self._streaming = streaming or Streaming(None, "auto", structured=False)
         ids = [choice.model_id for choice in choices]
         decided = (ledger.moved or {}).get("model")
         self._place = ids.index(decided) if decided in ids else 0

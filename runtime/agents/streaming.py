@@ -18,10 +18,12 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
-from runtime.agents.bounded import MAX_ANSWER_BYTES, streamed
+from runtime.agents.bounded import streamed
 from runtime.deltas.voice import Speaker, Voice
 from runtime.errors import StepFailed
 
+MAX_STREAMED = 4 * 2**20
+"""Characters of a streamed answer, more than any model writes: while it grows, the SDKs hold it several times over."""
 Wanted = bool | Literal["auto"]
 
 
@@ -34,7 +36,9 @@ class Streaming:
         self._voice: Voice | None = None
         self._call = 0
 
-    async def ask(self, model: Model, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters, *, call: int) -> ModelResponse:
+    async def ask(
+        self, model: Model, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters, *, call: int
+    ) -> ModelResponse:
         """The model's answer; `call` is the number of this call. Raises what `model` raises, and StepFailed."""
         if self._speaker is None or not (self._speaker.followed if self._wanted == "auto" else self._wanted):
             return await model.request(messages, settings, parameters)
@@ -75,7 +79,7 @@ class Hearing:
         self._size = 0
 
     def take(self, event: ModelResponseStreamEvent) -> None:
-        """Say what is new. Raises StepFailed `response_too_large`: an answer has the same bound however it comes."""
+        """Say what is new. Raises StepFailed `response_too_large`."""
         match event:
             case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
                 self._heard(text, said=self._text)
@@ -92,8 +96,8 @@ class Hearing:
 
     def _heard(self, text: str, *, said: bool) -> None:
         self._size += len(text)
-        if self._size > MAX_ANSWER_BYTES:
-            raise StepFailed("response_too_large", f"the provider's answer has more than {MAX_ANSWER_BYTES} bytes", retryable=False)
+        if self._size > MAX_STREAMED:
+            raise StepFailed("response_too_large", f"the provider's answer has more than {MAX_STREAMED} characters", retryable=False)
         if said and text:
             self._voice.say(text)
 

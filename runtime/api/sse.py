@@ -3,15 +3,17 @@
 Deltas have no id: they are no part of the journal, and a client that comes back is not given them again.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, aclosing
+from typing import Any
 
 import structlog
 from pydantic_core import to_json
 
-from runtime.api.merging import Heard, merged
 from runtime.api.streams import Streams
-from runtime.deltas.delta import Delta, Deltas
+from runtime.deltas.delta import Deltas
+from runtime.deltas.merging import merged
+from runtime.deltas.views import heard
 from runtime.engine.events import Event
 from runtime.errors import StoreUnavailable
 from runtime.gateway import Gateway, views
@@ -30,28 +32,9 @@ def encoded(event: Event) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.seq, event.kind.encode(), to_json(views.event(event), inf_nan_mode="strings"))
 
 
-def said(heard: Heard) -> bytes:
-    """Deltas, after the word of how much was lost before them."""
-    lost, deltas = heard
-    parts = [_message("step.delta_lost", None, None, {"characters": lost})] if lost else []
-    return b"".join(parts + [_said(delta) for delta in deltas if not delta.ended])
-
-
-def _said(delta: Delta) -> bytes:
-    says = delta.dropped is None
-    body = {
-        "index": delta.index,
-        "call": delta.call,
-        "offset": delta.offset if says else None,
-        "text": delta.text if says else None,
-        "format": "json" if delta.json else "text",
-        "because": delta.dropped,
-    }
-    return _message("step.delta" if says else "step.delta_dropped", delta.step, delta.attempt, body)
-
-
-def _message(event: str, step: str | None, attempt: int | None, body: dict[str, object]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (event.encode(), to_json({"event": event, "step": step, "attempt": attempt, "body": body}))
+def said(message: Mapping[str, Any]) -> bytes:
+    """One delta, or a word about some; see runtime.deltas.views."""
+    return b"event: %b\ndata: %b\n\n" % (message["event"].encode(), to_json(message))
 
 
 async def stream(gateway: Gateway, streams: Streams, tenant: str, run_id: str, after: int, deltas: Deltas | None = None) -> AsyncIterator[bytes]:
@@ -64,8 +47,8 @@ async def stream(gateway: Gateway, streams: Streams, tenant: str, run_id: str, a
             async with aclosing(batches if buffer is None else merged(batches, buffer)) as both:
                 async for batch in both:
                     if isinstance(batch, tuple):
-                        if message := said(batch):
-                            yield message
+                        if messages := heard(batch):
+                            yield b"".join(map(said, messages))
                     else:
                         yield b"".join(encoded(event) for event in batch) if batch else KEEP_ALIVE
         except StoreUnavailable:

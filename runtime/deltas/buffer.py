@@ -42,10 +42,8 @@ class Buffer:
     def put(self, delta: Delta) -> None:
         """Add a delta; when there is no room, everything that waits is lost before."""
         if self._size + len(delta.text) > self._characters or len(self._pieces) >= self._most:
-            self._clear()
-        if len(delta.text) > self._characters:
-            self.miss(len(delta.text))
-            return
+            self._lost += max(self._size, 1)  # marks have no characters, and their loss is one all the same
+            self._empty()
         last = self._last.get(delta.place)
         if last is not None and last.delta.says and delta.continues((last.delta.attempt, last.delta.call), last.end):
             last.texts.append(delta.text)
@@ -74,10 +72,6 @@ class Buffer:
         self._lost = 0
         self._empty()
         return lost, found
-
-    def _clear(self) -> None:
-        self._lost += max(self._size, 1)  # marks have no characters, and their loss is one all the same
-        self._empty()
 
     def _empty(self) -> None:
         self._pieces, self._last, self._size = [], {}, 0

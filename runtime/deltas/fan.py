@@ -11,8 +11,8 @@ from runtime.deltas.stories import Stories
 class Fan:
     """Implements `Sink` and `Deltas`. For one event loop."""
 
-    def __init__(self, changed: Callable[[str, bool], None] | None = None) -> None:
-        """`changed`: told when a run gets its first follower (True) and when its last one has left (False)."""
+    def __init__(self, changed: Callable[[str], None] | None = None) -> None:
+        """`changed`: told of a run when it has got its first follower, and when its last one has left."""
         self._changed = changed
         self._followers: dict[str, set[Buffer]] = {}
         self.stories = Stories()
@@ -43,14 +43,14 @@ class Fan:
         for delta in self.stories.of(run_id):
             buffer.put(delta)
         if len(followers) == 1 and self._changed is not None:
-            self._changed(run_id, True)
+            self._changed(run_id)
 
     def leave(self, run_id: str, buffer: Buffer) -> None:
         """The buffer gets no more of this run."""
         followers = self._followers.get(run_id, set())
         followers.discard(buffer)
         if not followers and self._followers.pop(run_id, None) is not None and self._changed is not None:
-            self._changed(run_id, False)
+            self._changed(run_id)
 
     def miss(self, characters: int) -> None:
         """So much was lost on the way to this process, of whatever is followed here."""

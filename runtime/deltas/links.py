@@ -31,7 +31,9 @@ class _Link:
     """One peer, told of what is wanted, and asked for what has come as long as that is anything."""
 
     def __init__(self, me: str, peer: Peer, wanted: set[str], fan: Fan, listed: Callable[[], bool]) -> None:
-        """`wanted`: runs followed here, kept up to date by others. `listed`: whether the peer is still there; one that is not, and does not answer, is let go."""
+        """`wanted`: runs followed here, kept up to date by others. `listed`: whether the peer takes new calls; one that does not is let go
+        as soon as it does not answer.
+        """
         self._me, self._peer, self._wanted, self._fan, self._listed = me, peer, wanted, fan, listed
         self._told: set[str] = set()
         self._news, self._reached = asyncio.Event(), asyncio.Event()
@@ -114,7 +116,7 @@ class Links:
         self._wanted: set[str] = set()
         self._links: dict[str, _Link] = {}
         self._numbers = itertools.count()
-        self._fan = Fan(self._follow)
+        self._fan = Fan(self._changed)
 
     def update(self, names: Iterable[str]) -> None:
         """These peers take new calls; one that is not among them is heard for as long as it answers."""
@@ -131,8 +133,8 @@ class Links:
         links, self._names, self._links = self._links, set(), {}
         await asyncio.gather(*(link.closed() for link in links.values()))
 
-    def _follow(self, run_id: str, wanted: bool) -> None:
-        if wanted:
+    def _changed(self, run_id: str) -> None:
+        if self._fan.followed(run_id):
             self._wanted.add(run_id)
         else:
             self._wanted.discard(run_id)

@@ -63,7 +63,7 @@ class Subscriptions:
                 lost, deltas = await subscriber.buffer.take()
         except TimeoutError:
             return Batch(known=True)
-        return Batch(True, lost, deltas)
+        return Batch(known=True, lost=lost, deltas=deltas)
 
     def _subscriber(self, name: str) -> tuple[bool, _Subscriber | None]:
         known = self._subscribers.get(name)

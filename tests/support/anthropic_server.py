@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.support.openai_server import OUTPUT_TOOL, Answer, OpenAIServer, Output, Received, Refusal, Text, ToolCalls, serving
+from tests.support.openai_server import OUTPUT_TOOL, PIECE, Answer, OpenAIServer, Output, Received, Refusal, Text, ToolCalls, event, pieces, serving
 
 _KINDS = {
     400: "invalid_request_error",
@@ -61,6 +61,25 @@ class AnthropicServer(OpenAIServer):
             "stop_sequence": None,
             "usage": {"input_tokens": 100, "output_tokens": 10},
         }
+
+    def events(self, completion: dict[str, Any], size: int = PIECE) -> tuple[bytes, list[bytes], bytes]:
+        """An answer as a stream: what comes before its text, the text piece by piece, what comes after."""
+        start = {**completion, "content": [], "stop_reason": None, "usage": {**completion["usage"], "output_tokens": 1}}
+        said = []
+        for index, block in enumerate(completion["content"]):
+            text = block["text"] if block["type"] == "text" else json.dumps(block["input"])
+            empty = {**block, "text": ""} if block["type"] == "text" else {**block, "input": {}}
+            first = event({"type": "content_block_start", "index": index, "content_block": empty}, "content_block_start")
+            parts = [self._piece(index, block["type"], piece) for piece in pieces(text, size)] or [b""]
+            last = event({"type": "content_block_stop", "index": index}, "content_block_stop")
+            said += [first + parts[0], *parts[1:-1], parts[-1] + last] if len(parts) > 1 else [first + parts[0] + last]
+        after = event({"type": "message_delta", "delta": {"stop_reason": completion["stop_reason"]}, "usage": completion["usage"]}, "message_delta")
+        return event({"type": "message_start", "message": start}, "message_start"), said, after + event({"type": "message_stop"}, "message_stop")
+
+    @staticmethod
+    def _piece(index: int, kind: str, piece: str) -> bytes:
+        delta = {"type": "text_delta", "text": piece} if kind == "text" else {"type": "input_json_delta", "partial_json": piece}
+        return event({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
 
     def refusal(self, status: int, message: str, code: str | None) -> dict[str, Any]:
         return {"type": "error", "error": {"type": code or _KINDS.get(status, "api_error"), "message": message}}

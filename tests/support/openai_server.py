@@ -5,7 +5,7 @@
         settings = Settings(openai_base_url=server.url, openai_api_key="test")
 
 Answers are given in the order of the script; when it is used up, `server.default` decides (structured answers if the request asks for
-them by a tool, else a text). Every request is kept in `server.requests`.
+them by a tool, else a text). Every request is kept in `server.requests`. A request that asks for a stream gets the same answer as one.
 """
 
 import asyncio
@@ -101,8 +101,35 @@ class Drip:
     pause: float = 0.01
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """Another answer, and what happens to it when it is asked for as a stream."""
+
+    answer: Any
+    pause: float = 0.0
+    """Seconds before each event."""
+    gate: asyncio.Event | None = None
+    """Half of the events wait for it."""
+    doubled: bool = False
+    """Each piece of text comes twice."""
+    cut: Callable[[bytes], int] | None = None
+    """From the whole stream to how many of its bytes come."""
+    clean: bool = False
+    """Whether a cut stream ends as if it were whole; else its connection breaks."""
+
+
+@dataclass(frozen=True)
+class Endless:
+    """As a stream: a text that never ends."""
+
+    piece: str = "more "
+    pause: float = 0.005
+
+
 Server = TypeVar("Server", bound="OpenAIServer")
-Answer = Huge | Drip | Refusal | Text | Output | ToolCalls | Refuse | Raw | Slow | Drop
+Answer = Huge | Drip | Refusal | Text | Output | ToolCalls | Refuse | Raw | Slow | Drop | Streamed | Endless
+PIECE = 4
+"""Characters of a piece of a streamed text."""
 
 
 @dataclass
@@ -221,8 +248,61 @@ class OpenAIServer:
             case Drop():
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
                 await send({"type": "http.response.body", "body": b'{"id": ', "more_body": False})
+            case _ if request.body.get("stream"):
+                await self._stream(answer, number, request, send)
             case _:
-                await _send(send, 200, json.dumps(self.completion(answer, number, request)).encode())
+                inner = answer.answer if isinstance(answer, Streamed) else answer
+                await _send(send, 200, json.dumps(self.completion(inner, number, request)).encode())
+
+    async def _stream(self, answer: Answer, number: int, request: Received, send: Any) -> None:
+        match answer:
+            case Endless(piece, pause):
+                before, said, _ = self.events(self.completion(Text(piece), number, request), size=len(piece))
+                await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+                while not self.closing:
+                    await send({"type": "http.response.body", "body": before + b"".join(said), "more_body": True})
+                    before = b""
+                    await asyncio.sleep(pause)
+            case Streamed(inner):
+                await self._pour(answer, self.completion(inner, number, request), send)
+            case _:
+                await self._pour(Streamed(answer), self.completion(answer, number, request), send)
+
+    async def _pour(self, how: Streamed, completion: dict[str, Any], send: Any) -> None:
+        before, said, after = self.events(completion)
+        parts = [before, *(part for part in said for _ in range(2 if how.doubled else 1)), after]
+        whole = b"".join(parts)
+        size = len(whole) if how.cut is None else how.cut(whole)
+        # A promise of more than comes is how a broken connection looks from inside of it.
+        headers = EVENTS if how.clean else [*EVENTS, (b"content-length", str(len(whole)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        left = size
+        for place, part in enumerate(parts):
+            if how.gate is not None and place == len(parts) // 2:
+                await how.gate.wait()
+            if how.pause:
+                await asyncio.sleep(how.pause)
+            if left > 0:
+                await send({"type": "http.response.body", "body": part[:left], "more_body": True})
+            left -= len(part)
+        await send({"type": "http.response.body", "body": b""})
+
+    def events(self, completion: dict[str, Any], size: int = PIECE) -> tuple[bytes, list[bytes], bytes]:
+        """An answer as a stream: what comes before its text, the text piece by piece (`size` characters each), what comes after."""
+        message, reason = completion["choices"][0]["message"], completion["choices"][0]["finish_reason"]
+        said = [self._chunk(completion, {"content": piece}) for piece in pieces(message["content"] or "", size)]
+        for index, call in enumerate(message.get("tool_calls") or ()):
+            named = {**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}
+            calls = [named, *({"index": index, "function": {"arguments": piece}} for piece in pieces(call["function"]["arguments"], size))]
+            said += [self._chunk(completion, {"tool_calls": [part]}) for part in calls]
+        usage = event({**completion, "object": "chat.completion.chunk", "choices": []})
+        after = self._chunk(completion, {}, reason) + usage + b"data: [DONE]\n\n"
+        return self._chunk(completion, {"role": "assistant", "content": ""}), said, after
+
+    @staticmethod
+    def _chunk(completion: dict[str, Any], delta: dict[str, Any], reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return event({**completion, "object": "chat.completion.chunk", "choices": [choice], "usage": None})
 
     def completion(self, answer: Answer, number: int, request: Received) -> dict[str, Any]:
         """The body of an answer."""
@@ -231,6 +311,22 @@ class OpenAIServer:
     def refusal(self, status: int, message: str, code: str | None) -> dict[str, Any]:
         """The body of an error."""
         return {"error": {"message": message, "type": "error", "code": code}}
+
+
+EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8")]
+
+
+def event(data: dict[str, Any], name: str | None = None) -> bytes:
+    """One server-sent event. Its text is not escaped, so that a character may have several bytes; halves of surrogate pairs have to be."""
+    head = b"" if name is None else f"event: {name}\n".encode()
+    text = json.dumps(data, ensure_ascii=False)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        text = json.dumps(data)
+    return head + b"data: " + text.encode() + b"\n\n"
+
+
+def pieces(text: str, size: int = PIECE) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def _message(answer: Answer, number: int) -> dict[str, Any]:

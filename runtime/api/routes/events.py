@@ -1,6 +1,6 @@
 """Events of a run: as pages, or as a stream that can be resumed."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -35,7 +35,7 @@ async def events(
     after: Annotated[int, Query(ge=0, le=10**15, description="Only events with a higher seq.")] = 0,
     page_size: PageSize = 100,
     page_token: PageToken = None,
-    deltas: Annotated[bool, Query(description="A stream also carries what models say while they say it.")] = False,
+    deltas: Annotated[Literal["true", "false"], Query(description="Whether a stream also carries what models say while they say it.")] = "false",
     ticket: Annotated[str | None, Query(max_length=200, description="Instead of a key, for an EventSource.")] = None,  # noqa: ARG001 - read by the guard
 ) -> Response:
     """A page of the journal; with `Accept: text/event-stream` a stream that ends after the run's last event.
@@ -47,7 +47,7 @@ async def events(
     last = event_id(request.headers.get("last-event-id"))
     after = max(decode_number(page_token) or 0, after) if last is None else last
     if sse.MEDIA_TYPE in request.headers.get("accept", ""):
-        return await _stream(request, tenant, run_id, after, deltas=deltas)
+        return await _stream(request, tenant, run_id, after, deltas=deltas == "true")
     found = await gateway(request).events(tenant, run_id, after=after, limit=page_size)
     return json(page("events", [views.event(event) for event in found], full=len(found) == page_size, cursor=found[-1].seq if found else None))
 

@@ -88,3 +88,39 @@ def test_text_from_a_run_cannot_reach_the_terminal_raw():
 )
 def test_events_as_plain_lines(fact, text):
     assert describe(fact) == text
+
+
+def delta(text, offset, *, kind="step.delta", step="a", index=None, **body):
+    return {"event": kind, "step": step, "attempt": 1, "body": {"index": index, "call": 1, "offset": offset, "text": text, **body}}
+
+
+def test_what_a_model_is_saying_stands_beside_its_step():
+    view = folded(event(1, "step.started", "a", attempt=1), delta("Once upon\n", 0), delta("a \x1b[31mtime", 10))
+    assert "…Once upon a \\x1b[31mtime" in drawn(view)
+    assert view.seq == 1
+    view.apply(delta("x" * 500, 20))
+    assert len(view.steps["a"].said) == 80
+    view.apply(delta("Anew", 0))
+    assert "…Anew" in drawn(view)
+    assert [describe(each) for each in (delta("x", 0), delta(None, None, kind="step.delta_dropped"))] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        delta(None, None, kind="step.delta_dropped", because="timeout"),
+        event(2, "step.retrying", "a", attempt=1, error={"code": "timeout", "message": "late"}),
+        event(2, "step.succeeded", "a", attempt=1),
+    ],
+    ids=lambda each: each["event"],
+)
+def test_what_is_void_or_over_is_not_shown(end):
+    view = folded(event(1, "step.started", "a", attempt=1), delta("Once", 0), end)
+    assert "Once" not in drawn(view)
+
+
+def test_of_a_map_the_item_that_spoke_last_is_shown():
+    view = folded(event(1, "step.started", "a", attempt=1, total=2), delta("first", 0, index=0), delta("second", 0, index=1))
+    assert "item 1: …second" in drawn(view)
+    view.apply({"event": "step.delta_lost", "step": None, "attempt": None, "body": {"characters": 3}})
+    assert "item 1: …second" in drawn(view)

@@ -1,18 +1,19 @@
-"""Two things a client waits for at once: events of the journal and deltas."""
+"""Two things a reader waits for at once: events of the journal, and deltas."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TypeVar
 
 from runtime.deltas.buffer import Buffer
 from runtime.deltas.delta import Delta
-from runtime.engine.events import Event
 
+Fact = TypeVar("Fact")
 Heard = tuple[int, list[Delta]]
 """How many characters were lost, and the deltas after them."""
 
 
-async def merged(batches: AsyncGenerator[list[Event], None], buffer: Buffer) -> AsyncGenerator[list[Event] | Heard, None]:
+async def merged(batches: AsyncGenerator[list[Fact], None], buffer: Buffer) -> AsyncGenerator[list[Fact] | Heard, None]:
     """Each batch and whatever is in the buffer, as they come, until the batches end. Of two that are there, the deltas are first: they are older.
 
     Raises what `batches` raises.
@@ -36,5 +37,5 @@ async def merged(batches: AsyncGenerator[list[Event], None], buffer: Buffer) -> 
             await asyncio.gather(reading, hearing, return_exceptions=True)
 
 
-async def _next(batches: AsyncGenerator[list[Event], None]) -> list[Event] | None:
+async def _next(batches: AsyncGenerator[list[Fact], None]) -> list[Fact] | None:
     return await anext(batches, None)
