@@ -1,6 +1,10 @@
-"""An OpenAI-compatible server that answers every chat completion after a fixed time: a model without a bill. In a process of its own."""
+"""An OpenAI-compatible server that answers every chat completion after a fixed time: a model without a bill. In a process of its own.
+
+Asked for a stream, it spreads its answer over that time, and each piece of text is the moment at which it was sent.
+"""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -8,6 +12,11 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+
+PIECES = 100
+"""Of a streamed answer."""
+DIGITS = 19
+"""Of a piece: nanoseconds of the machine's monotonic clock, which all of its processes share."""
 
 
 class ModelServer:
@@ -30,7 +39,9 @@ class ModelServer:
 def serve(seconds: float) -> None:
     """Listen on a free port of the loopback device and print the base URL."""
 
-    async def complete(_request: web.Request) -> web.Response:
+    async def complete(request: web.Request) -> web.StreamResponse:
+        if (await request.json()).get("stream"):
+            return await _stream(request, seconds)
         await asyncio.sleep(seconds)
         message = {"role": "assistant", "content": "Something worth saying."}
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -48,6 +59,23 @@ def serve(seconds: float) -> None:
         await asyncio.Event().wait()
 
     asyncio.run(listen())
+
+
+async def _stream(request: web.Request, seconds: float) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await answer.prepare(request)
+    for _ in range(PIECES):
+        await asyncio.sleep(seconds / PIECES)
+        await answer.write(_event([{"index": 0, "delta": {"content": f"{time.monotonic_ns():0{DIGITS}d}"}, "finish_reason": None}]))
+    await answer.write(_event([{"index": 0, "delta": {}, "finish_reason": "stop"}]))
+    await answer.write(_event([], usage={"prompt_tokens": 10, "completion_tokens": PIECES, "total_tokens": 10 + PIECES}) + b"data: [DONE]\n\n")
+    await answer.write_eof()
+    return answer
+
+
+def _event(choices: list[dict[str, object]], **more: object) -> bytes:
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": int(time.time()), "model": "stub", "choices": choices, **more}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 if __name__ == "__main__":
