@@ -11,6 +11,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from actors.cli.connection import Connection
+from actors.cli.local import LocalSession
+from actors.cli.progress import View
+from actors.cli.sessions import RemoteSession, Session
 from runtime.agents.loop import warm
 from runtime.agents.providers import Providers
 from runtime.api import sse
@@ -23,7 +27,8 @@ from runtime.gateway import StartRequest
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
 from runtime.store.protocol import RunRow
-from tests.support.openai_server import Endless, Received, Streamed, Text
+from tests.support.ears import text_of
+from tests.support.openai_server import Endless, Received, Slow, Streamed, Text
 from tests.support.served import served
 from tests.support.wires import Given, Wire, wires
 
@@ -200,6 +205,39 @@ async def test_a_cancel_aborts_a_streamed_call_within_a_second(wire: Wire, platf
     assert not platform.deltas.stories._runs
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_cancel_aborts_all_calls_of_a_map_within_a_second(wire: Wire, platform: LocalPlatform, stream: bool) -> None:
+    wire.server.default = lambda request: Endless() if stream else Slow(Text("late"), release=asyncio.Event())
+    agent = {"prompt": "Write ${{ item }}.", "model": wire.model, "stream": stream}
+    run = await start(platform, wire, agent=agent, map={"over": "[1, 2, 3, 4, 5, 6, 7, 8]"})
+    await go(platform, run)
+    await wire.server.asked(8)
+    assert wire.server.in_flight == 8
+    began = time.monotonic()
+    await platform.gateway.cancel("default", run.run_id)
+    await wire.server.left(8)
+    assert time.monotonic() - began < 1
+    assert (await platform.gateway.wait("default", run.run_id, 20)).status == "canceled"
+
+
+async def test_a_platform_that_dies_in_the_middle_begins_the_text_anew(wire: Wire, tmp_path: Path) -> None:
+    held = asyncio.Event()
+    wire.server.say(Streamed(Text("a text that is lost"), gate=held), Text(LONG))
+    home = Settings(home=tmp_path / "home", run_mode="live", drain_ms=100)
+    async with LocalPlatform(home) as before:
+        run = await start(before, wire, agent={"prompt": "Write.", "model": wire.model, "stream": True})
+        await go(before, run)
+        await wire.server.asked(1)
+    held.set()
+    after = LocalPlatform(home)
+    with after.deltas.follow(run.run_id) as buffer:
+        async with after:
+            assert (await after.gateway.wait("default", run.run_id, 40)).result is not None
+        deltas = (await buffer.take())[1]
+    assert text_of(deltas) == LONG
+    assert {delta.attempt for delta in deltas if delta.says} == {2}
+
+
 async def test_a_client_that_leaves_is_followed_no_more(wire: Wire, platform: LocalPlatform, client: httpx2.AsyncClient) -> None:
     run = await start(platform, wire)
     async with reading(client, run):
@@ -210,6 +248,31 @@ async def test_a_client_that_leaves_is_followed_no_more(wire: Wire, platform: Lo
     await go(platform, run)
     await platform.gateway.wait("default", run.run_id, 20)
     assert not wire.server.requests[0].body.get("stream")
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("deltas", [True, False])
+async def test_the_command_line_hears_them_in_both_of_its_ways(
+    wire: Wire,
+    platform: LocalPlatform,
+    client: httpx2.AsyncClient,
+    local: bool,
+    deltas: bool,
+) -> None:
+    session: Session = LocalSession(platform.gateway, platform.deltas) if local else RemoteSession(Connection(str(client.base_url), None), client)
+    wire.server.say(Text(LONG))
+    run = await start(platform, wire)
+    view, said = View(run.run_id), ""
+    async with asyncio.timeout(30):
+        async for event in session.events(run.run_id, deltas=deltas):
+            view.apply(event)
+            if event["event"] == "step.waiting":
+                await go(platform, run)
+            if event["event"] == "step.delta":
+                said += event["body"]["text"]
+                assert "seq" not in event
+    assert said == (LONG if deltas else "")
+    assert (view.status, view.seq) == ("succeeded", (await platform.gateway.run("default", run.run_id)).head)
 
 
 async def test_a_slow_client_is_told_what_it_has_lost(platform: LocalPlatform) -> None:
