@@ -87,6 +87,8 @@ class StepResult:
     registers the names when it accepts the result."""
     messages: Any = None
     """What an agent and its model said, when the call asks for it: JSON, or a value reference when it is large."""
+    asks: tuple[dict[str, Any], ...] = ()
+    """What has to be answered before the attempt can go on (runtime/engine/asks.py); neither `output` nor `error` counts then."""
 
 
 class Executor(Protocol):
