@@ -11,8 +11,8 @@ from runtime.ids import derived_uuid7
 
 
 def ask(turn: Turn, name: str, index: int | None, attempt: int, asks: Sequence[Mapping[str, Any]]) -> None:
-    """Put the questions of one agent: `{for: approval, call, tool, message, show, form?, expires? (ms)}`, or
-    `{for: child, call, tool, workflow, version?, inputs}`. The attempt has ended with them.
+    """Put the questions of one agent: `{for: approval, call, tool, message, show: {…}, form?, expires? (ms)}`, or
+    `{for: child, call, tool, workflow, version?, inputs}`. The attempt has ended with them. A person is also shown which item asks.
     """
     step = turn.state.steps[name]
     key = step_key(name, step.iteration)
@@ -23,7 +23,8 @@ def ask(turn: Turn, name: str, index: int | None, attempt: int, asks: Sequence[M
         body = {"call": each["call"], "tool": each["tool"], "for": each["for"], "id": ident, **_some(index=index, due=due)}
         turn.emit(Kind.CALL_WAITING, key, attempt=attempt, body=body)
         if approval:
-            asked = {"message": each["message"], "form": each.get("form"), "show": each["show"], "expires_at": due}
+            shown = {**each["show"], **_some(index=index)}
+            asked = {"message": each["message"], "form": each.get("form"), "show": shown, "expires_at": due}
             turn.emit(Kind.APPROVAL_REQUESTED, key, body={"approval_id": ident, **asked})
         else:
             turn.commands.append(StartChild(name, step.iteration, index, attempt, ident, each["workflow"], each.get("version"), each["inputs"]))
@@ -42,13 +43,13 @@ def awaited(step: StepState) -> str:
 
 
 def decided(turn: Turn, name: str, question: Ask, answer: Mapping[str, Any]) -> None:
-    """A person, or the end of the time there was, has decided about a call. The form may hold other arguments: `{args}`."""
-    approved, form = bool(answer["approved"]), answer.get("form")
+    """A person, or the end of the time there was, has decided about a call. The form, which may be stored, may hold other arguments: `{args}`."""
+    approved = bool(answer["approved"])
     given = {key: answer[key] for key in ("form", "by", "comment") if answer.get(key) is not None}
     decision = {"approval_id": question.id, "approved": approved, "decision": "approved" if approved else "rejected", **given, "at": turn.now}
     turn.emit(Kind.APPROVAL_RESOLVED, _key(turn, name), body=decision)
-    args = form.get("args") if approved and isinstance(form, dict) else None
-    answered(turn, name, question, {"approved": approved, **_some(args=args, comment=answer.get("comment"), by=answer.get("by"))})
+    form = answer.get("form") if approved else None
+    answered(turn, name, question, {"approved": approved, **_some(form=form, comment=answer.get("comment"), by=answer.get("by"))})
 
 
 def answered(turn: Turn, name: str, question: Ask, result: Mapping[str, Any]) -> None:

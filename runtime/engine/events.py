@@ -69,9 +69,9 @@ class Kind(StrEnum):
     """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, result, usage?, cost?}"""
     CALL_WAITING = "call.waiting"
     """A tool call waits for a person or a child run; the step goes on when all of its have their answers.
-    body: {index?, call (as the model named it), tool, for: approval|child, id (of the approval or the run), due? (ms)}"""
+    body: {index?, call (what tells it from the others of its step or item), tool, for: approval|child, id (of the approval or the run), due? (ms)}"""
     CALL_ANSWERED = "call.answered"
-    """body: {index?, call, id, result: {approved, args?, comment?, by?} of an approval, {output} or {error} of a child run}"""
+    """body: {index?, call, id, result: {approved, form?, comment?, by?} of an approval, {output} or {error} of a child run}"""
 
 
 RUN_ENDS = (Kind.RUN_SUCCEEDED, Kind.RUN_FAILED, Kind.RUN_CANCELED)

@@ -66,7 +66,7 @@ class Ask:
     index: int | None
     """The item whose agent asks; None without map."""
     call: str
-    """What the model named the call."""
+    """What tells the call from the others of its step or item, the same in every attempt."""
     kind: str
     """`approval` or `child`."""
     due: int | None = None

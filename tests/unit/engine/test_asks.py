@@ -46,7 +46,7 @@ def test_a_question_lets_go_of_the_run_and_its_answer_brings_the_step_back() -> 
 def test_a_person_may_change_the_arguments() -> None:
     run = one().ask("a", PAY)
     run.reply(questions(run)[0], "a", form={"args": {"n": 2}})
-    assert answers(run.given(StartStep, "a")[-1]) == [{"approved": True, "args": {"n": 2}}]
+    assert answers(run.given(StartStep, "a")[-1]) == [{"approved": True, "form": {"args": {"n": 2}}}]
 
 
 def test_the_arguments_of_a_rejected_call_do_not_matter() -> None:
