@@ -18,6 +18,8 @@ from runtime.references import REFERENCE, is_reference
 MAX_RESULT = 64 * 1024
 """Bytes of JSON a tool may give to a model; a larger result is a failure the model is told of."""
 MAX_MESSAGE = 1_000
+MAX_QUESTION = 300
+"""Characters of what a person is asked; all arguments stand in what is shown beside it."""
 
 log = structlog.get_logger(__name__)
 
@@ -93,8 +95,10 @@ class Toolbox:
         """The arguments a person has agreed to. Raises ToolRefused when they have not, CallWaits while nobody has decided."""
         answer = self._ledger.answer(mark)
         if answer is None:
-            ask = {"message": f"the agent wants to call {tool.name}", "show": {"tool": tool.name, "args": args}, "form": form_of(tool.parameters)}
-            self._wait("approval", mark, tool, {**ask, "expires": tool.expires})
+            message = f"The agent wants to call {tool.name} with {self.as_text(args)}"
+            message = message if len(message) <= MAX_QUESTION else message[: MAX_QUESTION - 1] + "…"
+            shown = {"message": message, "show": {"tool": tool.name, "args": args}}
+            self._wait("approval", mark, tool, {**shown, "form": form_of(tool.parameters), "expires": tool.expires})
         if not answer["approved"]:
             raise ToolRefused(refusal(answer))
         form = await self._whole(answer.get("form"))

@@ -118,6 +118,7 @@ async def test_a_call_waits_for_a_person_and_the_others_do_not(wire, step, funct
     assert [(ask["for"], ask["tool"], ask["show"], ask["expires"]) for ask in first.asks] == [
         ("approval", "pay", {"tool": "pay", "args": {"amount": amount}}, 60_000) for amount in (3, 4)
     ]
+    assert first.asks[0]["message"] == 'The agent wants to call pay with {"amount":3}'
     assert (first.output, first.usage["calls"], step.names) == (None, 1, ["model", "tool:look"])
     assert len({ask["call"] for ask in first.asks}) == 2
     for ask in first.asks:
@@ -269,6 +270,33 @@ async def test_a_tool_that_ends_the_step_ends_it_beside_calls_that_wait(wire, st
         await step(tools=[careful(functions), functions.add(forbidden)])
 
 
+async def test_wherever_an_attempt_was_cut_off_the_next_one_pays_for_the_rest_alone(wire, step, functions):
+    tools = [careful(functions), FLOW, functions.add(look)]
+    calls = ToolCalls(("pay", {"amount": 3}), ("look", {"what": "bill"}), ("widen", {"depth": 2}))
+    wire.server.default = lambda request: Text("done") if request.texts("tool") else calls
+
+    async def to_the_end() -> None:
+        for _ in range(3):
+            outcome = await step(tools=tools)
+            for ask in outcome.asks:
+                step.answer(ask, **({"approved": True} if ask["for"] == "approval" else {"output": "wide"}))
+            if not outcome.asks:
+                assert outcome.output == "done"
+                return
+        raise AssertionError("it asks for ever")
+
+    await to_the_end()
+    whole = step.calls
+    assert sorted(step.names) == ["answer", "answer", "model", "model", "tool:look", "tool:pay", "tool:widen", "tools"]
+    for cut in range(len(whole)):
+        step.calls = whole[:cut]
+        before = wire.server.calls, len(functions.called)
+        await to_the_end()
+        assert sorted(step.names) == sorted(call["name"] for call in whole)
+        missing = [call["name"] for call in whole[cut:]]
+        assert (wire.server.calls - before[0], len(functions.called) - before[1]) == (missing.count("model"), sum(n in ("tool:pay", "tool:look") for n in missing))
+
+
 # --- without a wire --------------------------------------------------------------------------------------------------
 
 
@@ -318,4 +346,4 @@ async def test_simulated_agents_wait_as_live_ones_do(functions):
     second = await simulate(functions, flows, calls, tools)
     assert second.output.startswith("[simulated] ")
     assert functions.called[1:] == [("pay", {"amount": 9})]
-    assert "rust" in second.output
+    assert {"value": "It was rust."} in [call["result"] for call in calls]
