@@ -56,7 +56,7 @@ async def tools_of(entries: Sequence[str | dict[str, Any]], context: AgentContex
     Raises StepFailed: what `context.resolve` and `context.toolsets` raise, `tool_not_found`, or `tool_invalid` for two tools of one name or
     a function whose parameters have no JSON Schema.
     """
-    foreign = [entry for entry in entries if not is_function(entry)]
+    foreign = [entry for entry in entries if not isinstance(entry, str) and not is_function(entry)]
     offered = iter(await _offered(foreign, context, ledger) if foreign else ())
     tools: list[Tool] = []
     for entry in entries:

@@ -70,7 +70,11 @@ def test_entries(entry):
         ({"workflow": "widen", "inputs": {}}, "/inputs", "there is no field 'inputs' here"),
         ({"workflow": "widen", "version": "1"}, "/version", "'1' does not have the form"),
         ({"function": "a", "approve": True}, "/approve", "must be text; write it in quotes"),
-        ({"function": "a", "approve": "allways"}, "/approve", "write always, never, or a condition over args, such as args.amount > 100; did you mean 'always'?"),
+        (
+            {"function": "a", "approve": "allways"},
+            "/approve",
+            "write always, never, or a condition over args, such as args.amount > 100; did you mean 'always'?",
+        ),
         ({"mcp": "files", "approve": "args"}, "/approve", "write always, never, or a condition over args"),
         ({"mcp": "files", "approve": "size(args.to)"}, "/approve", "a condition must be true or false, but this is a whole number"),
         ({"openapi": "pets", "approve": "inputs.careful"}, "/approve", "only args can be read here: the arguments of the call"),

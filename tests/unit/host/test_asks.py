@@ -29,9 +29,11 @@ AGENT: dict[str, Any] = {"agent": {"prompt": "p", "tools": [{"workflow": "other"
 class Agents(Hands):
     """Agents that want a person and a workflow before they answer with what they were answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, **more: Any) -> None:
+        """`more`: what else their question to a person says."""
         super().__init__()
         self.calls: list[StepCall] = []
+        self._more = more
 
     async def _one(self, call: StepCall, item: Any) -> StepResult:
         attempt, index = (call.attempt, None) if item is None else (item.attempt, item.index)
@@ -39,7 +41,7 @@ class Agents(Hands):
         (offer,) = call.workflows
         run = {"for": "child", "call": "other c2 1 run", "tool": "other", "workflow": "other", "version": offer["version"], "inputs": {"n": 41}}
         known = {each["id"]: each["result"] for each in call.calls if each["name"] == "answer" and each["index"] == index}
-        asks = tuple(ask for ask in (PAY, run) if ask["call"] not in known)
+        asks = tuple(ask for ask in (PAY | self._more, run) if ask["call"] not in known)
         output = None if asks else known
         return StepResult(call.run_id, call.epoch, call.step, attempt, call.iteration, index, output, asks=asks)
 
@@ -84,6 +86,18 @@ async def test_a_question_is_a_row_and_a_waiting_run_is_nobodys(world: World) ->
     assert settled is not None
     assert (settled.decision or {})["by"] == "ann"
     assert list(await fsck(world.store)) == []
+
+
+async def test_a_question_nobody_answers_in_time_is_rejected(tmp_path: Path) -> None:
+    async with a_world(tmp_path, passivate_after_ms=50) as world:
+        await world.publish(CHILD)
+        host = await world.host(Agents(expires=500))
+        run_id = await world.submit(flow(a=AGENT))
+        host.nudge([run_id])
+        row = await world.end(run_id)
+        assert row.result["a"][PAY["call"]] == {"approved": False, "by": "expiry"}
+        (asked,) = await questions(world, run_id)
+        assert (asked.decision or {}, asked.expires_at) == ({"approved": False, "by": "expiry"}, asked.requested_at + 500)
 
 
 async def test_every_item_asks_for_itself(world: World) -> None:
