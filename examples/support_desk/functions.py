@@ -23,3 +23,8 @@ async def search_manual(query: str) -> list[str]:
 async def order_status(order_id: str) -> str:
     """Where an order is. Order ids look like EL-20418."""
     return ORDERS.get(order_id, f"there is no order {order_id[:40]}")
+
+
+async def refund(order_id: str, amount: float) -> str:
+    """Pay money back for an order."""
+    return f"refunded {amount:.2f} for {order_id[:40]}"

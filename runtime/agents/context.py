@@ -30,7 +30,7 @@ class Callee:
 
 
 class Toolsets(Protocol):
-    """Tools that are no functions of this process: operations of HTTP APIs, tools of MCP servers."""
+    """Tools that are no functions of this process: other workflows, operations of HTTP APIs, tools of MCP servers."""
 
     async def offers(self, entries: Sequence[dict[str, Any]]) -> Any:
         """JSON that stands for what these entries of an agent's `tools` offer at present. It is journalled, and must be small. Raises StepFailed."""
@@ -86,9 +86,11 @@ class AgentOutcome:
     `usage` is `{calls, tool_calls, input_tokens, output_tokens, cost_usd}`, everything the answer took, calls taken from the journal included;
     `cost_usd` is None when the price of the model is not known. `model` is the one that gave the answer. Besides, `simulated: true` when no
     model was asked, and `replayed`: how many of the calls came from the journal, when any did. `messages` is what was said in this step,
-    without what came before it (runtime.agents.messages), when the context asks for it.
+    without what came before it (runtime.agents.messages), when the context asks for it. `asks` is what has to be answered before there can be
+    an answer at all (runtime/engine/asks.py); nothing else but `usage` counts then.
     """
 
     output: Any
     usage: dict[str, Any] = field(default_factory=dict)
     messages: list[dict[str, Any]] | None = None
+    asks: tuple[dict[str, Any], ...] = ()

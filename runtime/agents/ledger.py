@@ -8,6 +8,8 @@ from runtime.agents.context import Record
 
 DISCARDED = "discarded"
 """The name of the mark after which earlier calls count no more: they led to an answer that could not be used."""
+ANSWER = "answer"
+"""The name of what was answered to a tool call that had to wait. The engine writes it down, not the ledger."""
 FALLBACK = "fallback"
 """The name of the decision to ask another model from now on."""
 
@@ -16,8 +18,8 @@ class Ledger:
     """The calls of one agent step: those the journal has are given back, the others are made and recorded.
 
     A body is `{name, n, id?, result, usage?}`: `name` is `model`, `tool:<name>` or `tools` (what tools there are), `n` counts the calls of that
-    name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart. Two names are no
-    calls: `discarded`, and `fallback` with `{model, instead_of, because}` as its result.
+    name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart. Three names are no
+    calls: `discarded`, `fallback` with `{model, instead_of, because}` as its result, and `answer`.
     """
 
     def __init__(self, replay: Sequence[dict[str, Any]] = (), record: Record | None = None) -> None:
@@ -72,6 +74,11 @@ class Ledger:
         result = await self.call(name, execute)
         self.replayed = replayed
         return result
+
+    def answer(self, call: str) -> Any:
+        """What was answered to a call that had to wait; None when nothing was yet."""
+        known = self._known.get((ANSWER, call))
+        return known[0]["result"] if known else None
 
     async def move(self, told: dict[str, Any], paid: dict[str, Any] | None) -> None:
         """Another model is asked from now on, in this attempt and the next ones; `paid` is the usage of an answer that is not used."""

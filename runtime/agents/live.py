@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from pydantic_ai import Agent, ModelRetry, RunContext, ToolFailed, UsageLimits
+from pydantic_ai import Agent, CallDeferred, DeferredToolRequests, ModelRetry, RunContext, ToolFailed, UsageLimits
 from pydantic_ai import Tool as FunctionTool
 from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.messages import BinaryContent, ModelMessage, UserContent
@@ -13,6 +13,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RunUsage
 
 from runtime.agents.attachments import Attachment
+from runtime.agents.consent import CallWaits
 from runtime.agents.context import AgentContext, AgentOutcome
 from runtime.agents.factories import REQUEST_SECONDS
 from runtime.agents.failures import classify
@@ -36,8 +37,9 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     choices = [await context.providers.choose(model, context.tenant) for model in models]
     ledger = Ledger(context.replay, context.record)
     tools = await tools_of(spec["tools"], context, ledger)
-    toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"])
-    shape, agent = shape_of(_canonical(spec["output"])), _agent(_canonical(spec["output"]), _canonical([_described(tool) for tool in tools]))
+    toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"], context.load)
+    asked_for, described = _canonical(spec["output"]), _canonical([_described(tool) for tool in tools])
+    shape, agent = shape_of(asked_for), _agent(asked_for, described, may_wait=any(tool.may_wait for tool in tools))
     streaming = Streaming(context.speaker, spec["stream"], structured=spec["output"] is not None)
     usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe, context.layers, streaming)
     try:
@@ -52,6 +54,8 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
             model_settings=_settings(spec, context),
             infer_name=False,
         )
+        if toolbox.asks:  # also beside a final answer: whoever answers and calls in one breath means both
+            return AgentOutcome(None, _spent(usage, toolbox, ledger), asks=tuple(toolbox.asks))
         said = result.new_messages()
         by = answered_by(said)
         spent = _spent(usage, toolbox, ledger) | ({} if by is None else {"model": by})
@@ -91,11 +95,15 @@ def _told(spec: dict[str, Any], said: Sequence[ModelMessage], tools: Sequence[To
 
 
 @lru_cache(maxsize=256)
-def _agent(schema: str, tools: str) -> Agent[Toolbox, Any]:
-    """One agent for all steps that ask for the same shape with the same tools; everything else comes with the run."""
+def _agent(schema: str, tools: str, *, may_wait: bool) -> Agent[Toolbox, Any]:
+    """One agent for all steps that ask for the same shape with the same tools; everything else comes with the run.
+
+    `may_wait`: a run may also end with calls that wait, once all others of their turn have been made.
+    """
     shape = shape_of(schema)
     functions = [FunctionTool.from_schema(_call, name, description, parameters, takes_ctx=True) for name, description, parameters in json.loads(tools)]
-    agent = Agent(output_type=shape.output_type, tools=functions, deps_type=Toolbox, retries={"tools": REPAIRS, "output": REPAIRS})
+    output_type = [shape.output_type, DeferredToolRequests] if may_wait else shape.output_type
+    agent = Agent(output_type=output_type, tools=functions, deps_type=Toolbox, retries={"tools": REPAIRS, "output": REPAIRS})
 
     agent.output_validator(shape.check)
     return agent
@@ -105,7 +113,10 @@ async def _call(ctx: RunContext[Toolbox], **args: Any) -> Any:
     name = ctx.tool_name or ""
     if problems := ctx.deps.problems(name, args):
         raise ModelRetry("these arguments do not fit:\n" + sentences(problems))
-    result = await ctx.deps.call(name, args, ctx.tool_call_id)
+    try:
+        result = await ctx.deps.call(name, args, ctx.tool_call_id)
+    except CallWaits:
+        raise CallDeferred from None
     if "failed" in result:
         raise ToolFailed(result["failed"])
     return result["value"]

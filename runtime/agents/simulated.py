@@ -6,6 +6,7 @@ most telling sentences, structured output by whatever satisfies the schema. Ever
 
 from typing import Any
 
+from runtime.agents.consent import CallWaits
 from runtime.agents.context import AgentContext, AgentOutcome
 from runtime.agents.digest import MARK, Digest
 from runtime.agents.filling import fill
@@ -13,7 +14,7 @@ from runtime.agents.ledger import Ledger
 from runtime.agents.merging import UnsatisfiableError
 from runtime.agents.messages import answered, said_by_user
 from runtime.agents.toolbox import Toolbox
-from runtime.agents.tools import Tool, function_tools
+from runtime.agents.tools import Tool, is_function, tools_of
 from runtime.errors import StepFailed
 
 SENTENCES = 5
@@ -24,9 +25,11 @@ async def run_simulated(spec: dict[str, Any], context: AgentContext) -> AgentOut
     """Answer without a model. Raises StepFailed `simulation_impossible` when no value for the schema is found, and what tools raise."""
     topic, prompt = spec["instructions"], spec["prompt"]
     ledger = Ledger(context.replay, context.record)
-    references = [entry for entry in spec["tools"] if isinstance(entry, str)]  # the others are on the network
-    toolbox = Toolbox(function_tools(references, context), ledger, spec["limits"]["tool_calls"]) if references else None
+    entries = [entry for entry in spec["tools"] if is_function(entry) or "workflow" in entry]  # the others are on the network
+    toolbox = Toolbox(await tools_of(entries, context, ledger), ledger, spec["limits"]["tool_calls"], context.load) if entries else None
     said = await _ask_tools(toolbox, spec, context.seed) if toolbox is not None else []
+    if toolbox is not None and toolbox.asks:
+        return AgentOutcome(None, _usage(spec, said, None, toolbox, ledger), asks=tuple(toolbox.asks))
     read = [one.text for one in spec["attachments"] if one.text is not None] + said
     digest = Digest("\n\n".join([prompt, *read]) if read else prompt, topic=topic)
     output = _answer(spec["output"], digest, context.seed)
@@ -41,7 +44,10 @@ async def _ask_tools(toolbox: Toolbox, spec: dict[str, Any], seed: int) -> list[
     digest = Digest(spec["prompt"], topic=spec["instructions"])
     said = []
     for tool in toolbox.tools[: spec["limits"]["tool_calls"]]:
-        result = await toolbox.call(tool.name, _arguments(tool, digest, seed))
+        try:
+            result = await toolbox.call(tool.name, _arguments(tool, digest, seed))
+        except CallWaits:
+            continue  # with the others, so that all that wait do so together
         value = result.get("value")
         if value is not None:
             said.append(value if isinstance(value, str) else toolbox.as_text(value))

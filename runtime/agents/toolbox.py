@@ -1,20 +1,25 @@
-"""Calls the tools of one agent step: arguments checked, results bounded and journalled, failures told to the model."""
+"""Calls the tools of one agent step: arguments checked, people asked, results bounded and journalled, failures told to the model."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from runtime.agents.ledger import Ledger
+from runtime.agents.attachments import Load
+from runtime.agents.consent import CallWaits, changed, form_of, needs_consent, refusal
+from runtime.agents.ledger import Ledger, storable
 from runtime.agents.tools import Tool, ToolRefused
 from runtime.definition.schemas import check_value
 from runtime.errors import AgenticError, Problem, StepFailed
+from runtime.references import REFERENCE, is_reference
 
 MAX_RESULT = 64 * 1024
 """Bytes of JSON a tool may give to a model; a larger result is a failure the model is told of."""
 MAX_MESSAGE = 1_000
+MAX_QUESTION = 300
+"""Characters of what a person is asked; all arguments stand in what is shown beside it."""
 
 log = structlog.get_logger(__name__)
 
@@ -22,12 +27,16 @@ log = structlog.get_logger(__name__)
 class Toolbox:
     """The tools of one agent, and how often they may still be used."""
 
-    def __init__(self, tools: Sequence[Tool], ledger: Ledger, limit: int) -> None:
+    def __init__(self, tools: Sequence[Tool], ledger: Ledger, limit: int, load: Load | None = None) -> None:
+        """`load` reads what is stored: large answers of people and of other runs."""
         self._tools = {tool.name: tool for tool in tools}
         self._ledger = ledger
         self._limit = limit
+        self._load = load
         self._marks: Counter[str] = Counter()
         self.calls = 0
+        self.asks: list[dict[str, Any]] = []
+        """What has to be answered before these calls can go on (runtime/engine/asks.py)."""
 
     @property
     def tools(self) -> list[Tool]:
@@ -46,7 +55,7 @@ class Toolbox:
     async def call(self, name: str, args: dict[str, Any], call_id: str | None = None) -> dict[str, Any]:
         """`{"value": JSON}`, or `{"failed": sentence}` when the tool raised: the model decides what to make of it.
 
-        Raises StepFailed: `agent_limit`, or what the tool itself raises as StepFailed, which ends the step.
+        Raises StepFailed: `agent_limit`, or what the tool itself raises as StepFailed, which ends the step; CallWaits, once `asks` says for what.
         """
         self.calls += 1
         if self.calls > self._limit:
@@ -62,13 +71,17 @@ class Toolbox:
         return f"{mark} {self._marks[mark]}"
 
     async def _execute(self, name: str, args: dict[str, Any], mark: str) -> dict[str, Any]:
+        tool, wanted = self._tools[name], args
         try:
-            value = await self._tools[name].invoke(args, mark)
+            if needs_consent(tool.approve, args):
+                args = await self._agreed(tool, args, mark)
+            value = await (tool.invoke(args, mark) if tool.workflow is None else self._of_child(tool, tool.workflow, args, mark))
             data = to_json(value, inf_nan_mode="strings")
             if len(data) > MAX_RESULT:
-                return {"failed": f"the result has {len(data)} bytes; at most {MAX_RESULT} can be used: ask for less"}
-            return {"value": from_json(data)}
-        except AgenticError:
+                return _too_large(len(data))
+            result = from_json(data)
+            return {"value": result if args == wanted else changed(args, result)}
+        except (AgenticError, CallWaits):
             raise
         except ToolRefused as refusal:
             return {"failed": str(refusal)[:MAX_MESSAGE]}
@@ -77,3 +90,42 @@ class Toolbox:
         except Exception as error:
             log.warning("tool_failed", tool=name, exc_info=True)
             return {"failed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE]}
+
+    async def _agreed(self, tool: Tool, args: dict[str, Any], mark: str) -> dict[str, Any]:
+        """The arguments a person has agreed to. Raises ToolRefused when they have not, CallWaits while nobody has decided."""
+        answer = self._ledger.answer(mark)
+        if answer is None:
+            message = f"The agent wants to call {tool.name} with {self.as_text(args)}"
+            message = message if len(message) <= MAX_QUESTION else message[: MAX_QUESTION - 1] + "…"
+            shown = {"message": message, "show": {"tool": tool.name, "args": args}}
+            self._wait("approval", mark, tool, {**shown, "form": form_of(tool.parameters), "expires": tool.expires})
+        if not answer["approved"]:
+            raise ToolRefused(refusal(answer))
+        form = await self._whole(answer.get("form"))
+        return form["args"] if form and "args" in form else args
+
+    async def _of_child(self, tool: Tool, workflow: dict[str, Any], args: dict[str, Any], mark: str) -> Any:
+        """The output of the run that has carried the call out. Raises ToolRefused when it failed, CallWaits while it goes on."""
+        answer = self._ledger.answer(f"{mark} run")
+        if answer is None:
+            self._wait("child", f"{mark} run", tool, {**workflow, "inputs": args})
+        if "error" in answer:
+            raise ToolRefused(f"the run has failed: {answer['error']['message']}")
+        output = answer["output"]
+        if is_reference(output) and (size := output[REFERENCE]["size"]) > MAX_RESULT:
+            raise ToolRefused(_too_large(size)["failed"])
+        return await self._whole(output)
+
+    def _wait(self, what: str, call: str, tool: Tool, ask: dict[str, Any]) -> NoReturn:
+        self.asks.append(storable({"for": what, "call": call, "tool": tool.name, **ask}))
+        raise CallWaits
+
+    async def _whole(self, value: Any) -> Any:
+        """An answer as it was given; a large one is read from where it is stored."""
+        if not is_reference(value) or self._load is None:
+            return value
+        return from_json(await self._load(value[REFERENCE]["sha256"]))
+
+
+def _too_large(size: int) -> dict[str, Any]:
+    return {"failed": f"the result has {size} bytes; at most {MAX_RESULT} can be used: ask for less"}

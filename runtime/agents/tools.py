@@ -3,15 +3,17 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, create_model
 
-from runtime.agents.context import AgentContext, Callee
+from runtime.agents.context import AgentContext
 from runtime.agents.ledger import Ledger
+from runtime.definition.tools import NEVER
+from runtime.definition.types import parse_duration
 from runtime.errors import StepFailed
 
 GROUP = "agentic_workflows.tools"
@@ -35,19 +37,42 @@ class Tool:
     """JSON Schema of an object."""
     invoke: Callable[[dict[str, Any], str], Awaitable[Any]]
     """Calls it with these arguments. The text tells the call from all others of its step (or item), and is the same in every attempt."""
+    approve: str = NEVER
+    """`always`, `never`, or a condition over `args`: whether a person is asked before a call."""
+    expires: int | None = None
+    """Milliseconds a person has for that."""
+    workflow: dict[str, Any] | None = None
+    """`{workflow, version}`: a run of it carries each call out, and `invoke` is not used."""
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a call may have to wait for somebody else."""
+        return self.approve != NEVER or self.workflow is not None
 
 
 async def tools_of(entries: Sequence[str | dict[str, Any]], context: AgentContext, ledger: Ledger) -> list[Tool]:
     """The tools an agent names, in its order. What others offer is asked for once and journalled, so that all attempts see the same tools.
 
-    Raises StepFailed: what `function_tools` and `context.toolsets` raise, or `tool_invalid` for two tools of one name.
+    Raises StepFailed: what `context.resolve` and `context.toolsets` raise, `tool_not_found`, or `tool_invalid` for two tools of one name or
+    a function whose parameters have no JSON Schema.
     """
-    foreign = [entry for entry in entries if not isinstance(entry, str)]
+    foreign = [entry for entry in entries if not isinstance(entry, str) and not is_function(entry)]
     offered = iter(await _offered(foreign, context, ledger) if foreign else ())
     tools: list[Tool] = []
     for entry in entries:
-        tools += function_tools([entry], context) if isinstance(entry, str) else next(offered)
+        found = [_function_tool(entry if isinstance(entry, str) else entry["function"], context)] if is_function(entry) else next(offered)
+        tools += found if isinstance(entry, str) else [_with_consent(tool, entry) for tool in found]
     return _distinct(tools)
+
+
+def is_function(entry: str | dict[str, Any]) -> bool:
+    """Whether an entry names a function, which needs nobody to describe it."""
+    return isinstance(entry, str) or "function" in entry
+
+
+def _with_consent(tool: Tool, entry: dict[str, Any]) -> Tool:
+    expires = entry.get("expires")
+    return replace(tool, approve=entry.get("approve", NEVER), expires=None if expires is None else parse_duration(expires))
 
 
 async def _offered(entries: list[dict[str, Any]], context: AgentContext, ledger: Ledger) -> list[list[Tool]]:
@@ -56,15 +81,6 @@ async def _offered(entries: list[dict[str, Any]], context: AgentContext, ledger:
         raise StepFailed("tool_not_found", "only functions are tools here", retryable=False)
     offers = await toolsets.load(await ledger.remember("tools", lambda: toolsets.offers(entries)))
     return [[toolsets.tool(offer) for offer in offers if offer["entry"] == at] for at in range(len(entries))]
-
-
-def function_tools(references: Sequence[str], context: AgentContext) -> list[Tool]:
-    """Functions as tools, in their order.
-
-    Raises StepFailed, never retryable: what `context.resolve` raises, `tool_not_found`, or `tool_invalid` for two tools of one name or
-    a function whose parameters have no JSON Schema.
-    """
-    return _distinct([_tool(reference, context.resolve(_function_reference(reference))) for reference in references])
 
 
 def _distinct(tools: list[Tool]) -> list[Tool]:
@@ -91,7 +107,8 @@ def registered() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
-def _tool(reference: str, callee: Callee) -> Tool:
+def _function_tool(reference: str, context: AgentContext) -> Tool:
+    callee = context.resolve(_function_reference(reference))
     name = re.sub(r"[^A-Za-z0-9_-]", "_", reference.rpartition(":")[2])[:64]
     return Tool(name, description_of(callee.function), schema_of(callee.function), lambda args, _: callee.invoke(args))
 

@@ -144,6 +144,8 @@ class ItemCounts(Answer):
     succeeded: int
     failed: int
     running: int
+    waiting: int
+    """For answers to calls of tools."""
     retrying: int
     pending: int
     canceled: int

@@ -8,14 +8,17 @@ from runtime.definition.expressions import ExpressionInvalid, compile_expression
 from runtime.definition.fields import TEXT_OBJECTS, TEXTS, VALUES, always_text
 from runtime.definition.findings import Findings
 from runtime.definition.model import Step, StepKind
-from runtime.definition.names import Names
+from runtime.definition.names import Names, did_you_mean
 from runtime.definition.places import Places
 from runtime.definition.pointers import join
 from runtime.definition.structure import Draft
 from runtime.definition.templates import TemplateInvalid, compile_text
+from runtime.definition.tools import ALWAYS, NEVER, Entry
 from runtime.errors import Problem
 
 _BARE = re.compile(r"(?:steps|inputs|item|run|previous)(?:\.\w+|\[\d+\])+", re.ASCII)
+_WORD = re.compile(r"\s*(?!(?:true|false)\b)\w+\s*", re.ASCII)
+_ARGUMENTS = Names({"args": "dyn"})
 _CONDITION = ("BOOL", "DYN")
 _KEY = ("STRING", "INT", "UINT", "DOUBLE", "BOOL", "DYN")
 _NO_JSON = ("BYTES", "TYPE", "optional_type")
@@ -57,6 +60,9 @@ class _Checker:
             if case.when is not None:
                 self.condition(case.when, join(pointer, "switch", at, "when"), start)
         self._templates(step, pointer, self.places.of_step(step, final=final))
+        for at, entry in enumerate(step.agent.tools if step.agent is not None else ()):
+            if isinstance(entry, Entry):
+                self.consent(entry.approve, join(pointer, "agent", "tools", at, "approve"))
 
     def outputs(self, outputs: dict[str, str]) -> None:
         self._of = {}
@@ -96,6 +102,16 @@ class _Checker:
         type_ = self.expression(source, pointer, names)
         if type_ is not None and type_ not in _CONDITION:
             self.findings.add(pointer, f"a condition must be true or false, but this is {_word(type_)}")
+
+    def consent(self, source: str, pointer: str) -> None:
+        """When calls of a tool wait for a person."""
+        if source in (ALWAYS, NEVER):
+            return
+        if _WORD.fullmatch(source):
+            hint = did_you_mean(source, (ALWAYS, NEVER))
+            self.findings.add(pointer, f"write {ALWAYS}, {NEVER}, or a condition over args, such as args.amount > 100{hint}")
+        else:
+            self.condition(source, pointer, _ARGUMENTS)
 
     def elements(self, source: str, pointer: str, names: Names) -> None:
         type_ = self.expression(source, pointer, names)

@@ -12,7 +12,7 @@ from runtime.definition.openapi import operations_of, server_of
 from runtime.definition.pointers import join
 from runtime.definition.schemas import check_value, schema_problem
 from runtime.definition.structure import Draft
-from runtime.definition.tools import API_NAME, OpenApiTools
+from runtime.definition.tools import API_NAME, NEVER, Entry, OpenApiTools
 from runtime.definition.types import parse_duration
 
 _ATTEMPTS = frozenset({StepKind.AGENT, StepKind.HTTP, StepKind.PYTHON, StepKind.CODE, StepKind.WORKFLOW})
@@ -139,8 +139,11 @@ def _check_agent(step: Step, pointer: str, findings: Findings) -> None:
     if agent.output is not None:
         _check_schema(agent.output, join(pointer, "agent", "output"), findings)
     for at, entry in enumerate(agent.tools):
+        where = join(pointer, "agent", "tools", at)
         if isinstance(entry, OpenApiTools):
-            _check_api(entry, join(pointer, "agent", "tools", at), findings)
+            _check_api(entry, where, findings)
+        if isinstance(entry, Entry) and entry.expires is not None and entry.approve == NEVER:
+            findings.add(join(where, "expires"), "expires means nothing without approve", at_key=True)
     check_models(agent.model, join(pointer, "agent", "model"), findings)
     if agent.conversation is None:
         return

@@ -1,14 +1,19 @@
 """The inputs of a run: defaults filled in, everything checked, all problems at once."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from runtime.definition.foreign import parameters_of
 from runtime.definition.model import Definition
 from runtime.definition.names import did_you_mean
 from runtime.definition.pointers import join
 from runtime.definition.schemas import check_value
 from runtime.errors import InputInvalid, Problem
 
-__all__ = ["check_inputs", "check_value"]
+__all__ = ["as_parameters", "check_inputs", "check_value"]
+
+_DATA = frozenset(("const", "enum", "default", "examples"))
+"""Keywords whose values are no schemas."""
 
 
 def check_inputs(definition: Definition, given: Any) -> dict[str, Any]:
@@ -32,6 +37,24 @@ def check_inputs(definition: Definition, given: Any) -> dict[str, Any]:
     if problems:
         raise _invalid(problems)
     return inputs
+
+
+def as_parameters(inputs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """One schema for all inputs of a workflow, as a tool has it. Raises runtime.definition.foreign.Refused when a tool cannot have it."""
+    properties = {name: _moved(schema, join("#/properties", name)) for name, schema in inputs.items()}
+    required = [name for name, schema in inputs.items() if "default" not in schema]
+    return parameters_of({"type": "object", "properties": properties, "required": required, "additionalProperties": False})
+
+
+def _moved(schema: Any, place: str) -> Any:
+    """A schema whose references begin at `place`: each input was a document of its own."""
+    if isinstance(schema, list):
+        return [_moved(part, place) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved = {key: part if key in _DATA else _moved(part, place) for key, part in schema.items()}
+    reference = schema.get("$ref")
+    return moved | ({"$ref": place + reference[1:]} if isinstance(reference, str) and reference.startswith("#") else {})
 
 
 def _invalid(problems: list[Problem]) -> InputInvalid:

@@ -15,7 +15,7 @@ class Names:
         """The names whose type the compiler is told. Steps are left out: with thousands of variables each compilation would be slow."""
 
 
-SINGLE = {"item": "dyn", "index": "int", "iteration": "int", "previous": "dyn", "output": "dyn", "body": "dyn"}
+SINGLE = {"item": "dyn", "index": "int", "iteration": "int", "previous": "dyn", "output": "dyn", "body": "dyn", "args": "dyn"}
 STEP_FIELDS = {"output": "dyn", "status": "string", "error": "dyn", "messages": "dyn", "artifacts": "dyn"}
 RUN_FIELDS = {"id": "string", "workflow": "string", "status": "string", "error": "dyn"}
 ROOTS = ("inputs", "steps", "run", *SINGLE)
@@ -60,6 +60,8 @@ def _step_name(path: tuple[str, ...]) -> str:
 
 def unknown_name(name: str, declared: Names) -> str:
     """Why `name` cannot be used here, as a sentence."""
+    if "args" in declared.types:
+        return "only args can be read here: the arguments of the call"
     parts = name.split(".")
     if parts[0] == "inputs":
         known = [other[7:] for other in declared.types if other.startswith("inputs.")]
@@ -75,6 +77,7 @@ def unknown_name(name: str, declared: Names) -> str:
         "output": "only `loop.until` has `output`; elsewhere write steps.<id>.output",
         "run": f"{name} is known only in `finally`" if "run.id" in declared.types else "there is no run here yet; only inputs can be read",
         "body": "only the inputs of a hook have `body`",
+        "args": "only `approve` of an agent's tool has `args`",
     }
     return places[parts[0]]
 

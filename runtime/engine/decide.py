@@ -10,6 +10,7 @@ from enum import Enum
 from heapq import heappop
 from typing import Any
 
+from runtime.engine.asks import awaited, expire
 from runtime.engine.begin import begin, take_signal
 from runtime.engine.events import Kind
 from runtime.engine.finish import cancel, close_approval, end_iteration, error, fail, guarded, succeed
@@ -86,6 +87,7 @@ def _examine_pending(turn: Turn, name: str) -> None:
 def _examine_running(turn: Turn, name: str) -> None:
     """A map takes or starts items; a loop stands between two iterations."""
     planned, step = turn.step(name)
+    expire(turn, name)
     if step.items is not None:
         feed(turn, name, step.items)
     elif planned.step.loop is not None and step.attempt == 0 and end_iteration(turn, name, planned.step.loop):
@@ -102,6 +104,9 @@ def _examine_waiting(turn: Turn, name: str) -> None:
     step = turn.state.steps[name]
     if (step.waiting or {}).get("for") == "signal":
         take_signal(turn, name)
+    expire(turn, name)
+    if (step.waiting or {}).get("calls") and not step.asks:
+        begin(turn, name, iteration=step.iteration, attempt=step.attempt + 1)
     if step.status is StepStatus.WAITING and step.due is not None and step.due <= turn.now:
         _expire(turn, name)
 
@@ -268,6 +273,8 @@ def waiting_for(state: RunState) -> str:
 
 
 def _reason(step: StepState) -> str:
+    if step.asks:
+        return awaited(step)
     if step.items is not None:
         return "child" if step.items.running else "retry"
     return str((step.waiting or {}).get("for", "timer"))

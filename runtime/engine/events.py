@@ -67,6 +67,11 @@ class Kind(StrEnum):
     """body: {name, payload, message_id}"""
     CALL_FINISHED = "call.finished"
     """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, result, usage?, cost?}"""
+    CALL_WAITING = "call.waiting"
+    """A tool call waits for a person or a child run; the step goes on when all of its have their answers.
+    body: {index?, call (what tells it from the others of its step or item), tool, for: approval|child, id (of the approval or the run), due? (ms)}"""
+    CALL_ANSWERED = "call.answered"
+    """body: {index?, call, id, result: {approved, form?, comment?, by?} of an approval, {output} or {error} of a child run}"""
 
 
 RUN_ENDS = (Kind.RUN_SUCCEEDED, Kind.RUN_FAILED, Kind.RUN_CANCELED)

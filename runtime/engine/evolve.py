@@ -12,9 +12,9 @@ from typing import Any
 from runtime.definition.model import Goto
 from runtime.definition.plan import Plan, PlannedStep
 from runtime.engine.events import Event, Kind, body_of
-from runtime.engine.evolve_items import artifacts_saved, items_finished, items_reused, items_started
+from runtime.engine.evolve_items import artifacts_saved, item_answered, items_finished, items_reused, items_started
 from runtime.engine.retry import CRASH_CODES
-from runtime.engine.state import Items, RunState, StepState, split_key
+from runtime.engine.state import Ask, Items, RunState, StepState, split_key
 from runtime.engine.states import STEP_TRANSITIONS, StepStatus, run_after, step_after
 from runtime.errors import InvalidTransition
 
@@ -121,12 +121,38 @@ def _signal(state: RunState, event: Event) -> None:
 
 def _resolved(state: RunState, event: Event) -> None:
     """The question is answered: nothing is open any more, so that ending the step does not answer it a second time."""
-    _known(state, event)[1].waiting = None
+    step = _known(state, event)[1]
+    if (step.waiting or {}).get("approval_id") == body_of(event)["approval_id"]:
+        step.waiting = None
 
 
 def _call(state: RunState, event: Event) -> None:
     body = body_of(event)
     _known(state, event)[1].calls.setdefault(body.get("index"), []).append(body)
+
+
+def _call_waiting(state: RunState, event: Event) -> None:
+    name, step = _known(state, event)
+    body = body_of(event)
+    ask = Ask(body["id"], body.get("index"), body["call"], body["for"], body.get("due"))
+    step.asks[ask.id] = ask
+    if step.items is not None and ask.index is not None:
+        step.items.asking[ask.index] = step.items.asking.get(ask.index, 0) + 1
+    if ask.due is not None:
+        heappush(state.alarms, (ask.due, name))
+
+
+def _call_answered(state: RunState, event: Event) -> None:
+    """The answer stands among the calls, where the next attempt finds it; an item whose last one it was is due at once."""
+    name, step = _known(state, event)
+    body = body_of(event)
+    ask = step.asks.pop(body["id"], None)
+    if ask is None:
+        raise InvalidTransition(f"nobody asked {body['id']}")
+    step.calls.setdefault(ask.index, []).append({"name": "answer", "n": 1, "id": ask.call, "index": ask.index, "result": body["result"]})
+    state.frontier[name] = None
+    if step.items is not None and ask.index is not None:
+        item_answered(step.items, ask.index, event.at)
 
 
 _RUN_HANDLERS: dict[Kind, Callable[[RunState, Event], None]] = {
@@ -137,6 +163,8 @@ _RUN_HANDLERS: dict[Kind, Callable[[RunState, Event], None]] = {
     Kind.APPROVAL_RESOLVED: _resolved,
     Kind.SIGNAL_RECEIVED: _signal,
     Kind.CALL_FINISHED: _call,
+    Kind.CALL_WAITING: _call_waiting,
+    Kind.CALL_ANSWERED: _call_answered,
 }
 _RUN_MARKS: dict[Kind, Callable[[RunState, Event], None]] = {
     Kind.RUN_STARTED: _started,
@@ -181,6 +209,7 @@ def _track(state: RunState, name: str, step: StepState, event: Event) -> None:
     state.memo.pop(name, None)
     step.ended_at, step.due, step.waiting = event.at, None, None
     step.calls.clear()
+    step.asks.clear()
     planned = state.plan.steps[name]
     if planned.final:
         state.open_final -= 1

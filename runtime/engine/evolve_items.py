@@ -49,6 +49,8 @@ def items_finished(state: RunState, step: StepState, event: Event) -> None:
         items.retrying[index] = due
         heappush(items.due, (due, index))
         heappush(state.alarms, (due, event.step or ""))
+    for index, _attempt in body.get("asking", ()):
+        items.running.discard(index)
     if items.failures or items.crashes:
         for index, *_rest in (*body.get("done", ()), *body.get("failed", ())):
             items.failures.pop(index, None)
@@ -56,6 +58,15 @@ def items_finished(state: RunState, step: StepState, event: Event) -> None:
     if step.calls:
         for index, *_rest in (*body.get("done", ()), *body.get("failed", ())):
             step.calls.pop(index, None)
+
+
+def item_answered(items: Items, index: int, at: int) -> None:
+    """One question of an item less; after the last it is due again."""
+    items.asking[index] -= 1
+    if not items.asking[index]:
+        del items.asking[index]
+        items.retrying[index] = at
+        heappush(items.due, (at, index))
 
 
 def artifacts_saved(step: StepState, body: dict[str, Any]) -> None:

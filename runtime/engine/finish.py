@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime.definition.model import Loop
+from runtime.engine.asks import give_up
 from runtime.engine.commands import CancelChild, StopStep
 from runtime.engine.events import Kind
 from runtime.engine.retry import CRASH_CODES, MAX_CRASHES, crashed_out, retry_at
@@ -116,10 +117,11 @@ def stop(turn: Turn, name: str) -> None:
     waiting = step.waiting or {}
     if step.status is StepStatus.RUNNING and planned.remote:
         turn.commands.append(StopStep(name))
-    if waiting.get("for") == "child":
+    if "child" in waiting:
         turn.commands.append(CancelChild(waiting["child"]))
-    if waiting.get("for") == "approval":
+    if "approval_id" in waiting:
         close_approval(turn, name, by="canceled")
+    give_up(turn, name)
     if step.items is not None and not planned.remote:
         turn.commands.extend(CancelChild(child_id(turn, name, None, index, step.items.attempts[index])) for index in sorted(step.items.running))
 

@@ -1,9 +1,10 @@
 """The items of a map: starting them within the concurrency, taking their results, deciding when the map is done."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
+from runtime.engine.asks import ask
 from runtime.engine.begin import attempt_timeout, map_values
 from runtime.engine.commands import StartChild, StartItems
 from runtime.engine.events import Kind
@@ -38,6 +39,8 @@ class Outcome(Protocol):
     def messages(self) -> Any: ...
     @property
     def artifacts(self) -> Sequence[dict[str, Any]]: ...
+    @property
+    def asks(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 def feed(turn: Turn, name: str, items: Items) -> None:
@@ -68,12 +71,18 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
     failed: list[list[Any]] = []
     retrying: list[list[Any]] = []
     saved: list[dict[str, Any]] = []
+    asking: list[list[Any]] = []
+    asks: list[tuple[int, int, Sequence[Mapping[str, Any]]]] = []
     seen: set[int] = set()
     for outcome in outcomes:
         index = outcome.index
         if index is None or index in seen or index not in items.running or items.attempts[index] != outcome.attempt:
             continue
         seen.add(index)
+        if outcome.asks:
+            asking.append([index, outcome.attempt])
+            asks.append((index, outcome.attempt, outcome.asks))
+            continue
         if outcome.error is None:
             done.append([index, outcome.output])
             if outcome.artifacts:
@@ -85,8 +94,11 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
         else:
             retrying.append([index, outcome.attempt, failure, due])
     if seen:
-        body = {key: value for key, value in (("done", done), ("failed", failed), ("retrying", retrying), ("artifacts", saved)) if value}
+        lists = (("done", done), ("failed", failed), ("retrying", retrying), ("asking", asking), ("artifacts", saved))
+        body = {key: value for key, value in lists if value}
         turn.emit(Kind.ITEMS_FINISHED, name, body=body)
+    for index, attempt, questions in asks:
+        ask(turn, name, index, attempt, questions)
 
 
 def named(artifacts: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from runtime.definition.model import Approval
+from runtime.engine.asks import answered, decided, wait
 from runtime.engine.events import Kind
 from runtime.engine.finish import attempt_failed, child_id, error, fail, succeed
 from runtime.engine.items import MAX_ARTIFACTS, Outcome, named, take
@@ -33,7 +34,9 @@ def results(turn: Turn, outcomes: Iterable[Outcome]) -> None:
         if step.items is not None:
             of_items.setdefault(outcome.step, []).append(outcome)
         elif (step.attempt, step.iteration) == (outcome.attempt, outcome.iteration):
-            if outcome.error is None:
+            if outcome.asks:
+                wait(turn, outcome.step, outcome.attempt, outcome.asks)
+            elif outcome.error is None:
                 succeed(turn, outcome.step, outcome.output, **_besides(step, outcome))
             else:
                 attempt_failed(turn, outcome.step, outcome.error)
@@ -92,6 +95,8 @@ def _approval(turn: Turn, letter: Letter) -> None:
         planned, step = turn.step(name)
         if planned.step.approval is not None and (step.waiting or {}).get("approval_id") == letter.body["approval_id"]:
             resolve_approval(turn, name, planned.step.approval, letter.body)
+        elif (question := step.asks.get(letter.body["approval_id"])) is not None:
+            decided(turn, name, question, letter.body)
 
 
 def resolve_approval(turn: Turn, name: str, spec: Approval, answer: dict[str, Any]) -> None:
@@ -116,7 +121,9 @@ def _child(turn: Turn, letter: Letter) -> None:
     if step is None:
         return
     failure = None if body["status"] == "succeeded" else _child_error(body)
-    if step.items is not None and index is not None:
+    if (question := step.asks.get(body["run_id"])) is not None:
+        answered(turn, name, question, {"output": body.get("output")} if failure is None else {"error": failure})
+    elif step.items is not None and index is not None:
         attempt = step.items.attempts[index]
         if child_id(turn, name, None, index, attempt) == body["run_id"]:
             take_items(turn, name, [_ChildOutcome(name, index, attempt, body.get("output"), failure)])
@@ -142,6 +149,7 @@ class _ChildOutcome:
         self.iteration: int | None = None
         self.messages: Any = None
         self.artifacts: tuple[dict[str, Any], ...] = ()
+        self.asks: tuple[dict[str, Any], ...] = ()
 
 
 def _decision(turn: Turn, letter: Letter) -> None:

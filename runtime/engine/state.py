@@ -39,6 +39,8 @@ class Items:
     """index → when (ms) the next attempt is due."""
     due: list[tuple[int, int]] = field(default_factory=list)
     """Heap of (due, index); an entry counts only while `retrying` agrees with it."""
+    asking: dict[int, int] = field(default_factory=dict)
+    """index → open questions of an item that is not running until they are answered."""
     failures: dict[int, int] = field(default_factory=dict)
     """index → attempts that failed by themselves, of items that are still open."""
     crashes: dict[int, int] = field(default_factory=dict)
@@ -54,6 +56,21 @@ class Items:
     def open(self) -> int:
         """Items that have neither succeeded nor finally failed."""
         return self.total - self.done - len(self.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A tool call of an agent that waits for an answer. `id` is the approval's or the child run's."""
+
+    id: str
+    index: int | None
+    """The item whose agent asks; None without map."""
+    call: str
+    """What tells the call from the others of its step or item, the same in every attempt."""
+    kind: str
+    """`approval` or `child`."""
+    due: int | None = None
+    """When (ms) nobody answers any more."""
 
 
 @dataclass(slots=True)
@@ -95,7 +112,9 @@ class StepState:
     conversation: str | None = None
     """The conversation the current attempt takes part in."""
     calls: dict[int | None, list[dict[str, Any]]] = field(default_factory=dict)
-    """item index (None without map) → bodies of `call.finished`, in order."""
+    """item index (None without map) → bodies of `call.finished`, in order, and what was answered to calls that had to wait."""
+    asks: dict[str, Ask] = field(default_factory=dict)
+    """Open questions of its agents, by their ids."""
 
 
 @dataclass(slots=True)

@@ -39,8 +39,8 @@ class Turn:
     """What is started now was in flight under the owner before."""
 
     def emit(self, kind: Kind, step: str | None = None, *, attempt: int | None = None, body: dict[str, Any] | None = None) -> None:
-        """Write an event and fold it. A step's event wakes a waiting run."""
-        if kind in STEP_TRANSITIONS and self.state.status is RunStatus.WAITING:
+        """Write an event and fold it. A step's event wakes a waiting run, and so does an answer: it may wait for something else now."""
+        if (kind in STEP_TRANSITIONS or kind is Kind.CALL_ANSWERED) and self.state.status is RunStatus.WAITING:
             self._write(Kind.RUN_WOKEN)
         self._write(kind, step, attempt, body)
 

@@ -110,7 +110,8 @@ def _step(state: RunState, step: str) -> StepState:
 
 def _candidates(items: Items, status: str | None, after: int) -> Any:
     """The indices worth looking at: few for the rare states, all for the common ones."""
-    rare: dict[str | None, Any] = {StepStatus.FAILED: items.failed, StepStatus.RUNNING: items.running, StepStatus.RETRYING: items.retrying}
+    rare: dict[str | None, Any] = {StepStatus.FAILED: items.failed, StepStatus.RUNNING: items.running}
+    rare |= {StepStatus.WAITING: items.asking, StepStatus.RETRYING: items.retrying}
     if status in rare:
         return sorted(index for index in rare[status] if index > after)
     return range(after + 1, items.total)
@@ -126,4 +127,6 @@ def _item(step: StepState, items: Items, index: int) -> Item:
         return Item(index, StepStatus.CANCELED, attempt)
     if index in items.retrying:
         return Item(index, StepStatus.RETRYING, attempt, due=items.retrying[index])
+    if index in items.asking:
+        return Item(index, StepStatus.WAITING, attempt)
     return Item(index, StepStatus.RUNNING if index in items.running else StepStatus.PENDING, attempt)

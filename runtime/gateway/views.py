@@ -106,9 +106,9 @@ def items(found: Items, *, ended: bool) -> dict[str, int]:
     """How many items of a map are in which state."""
     over = {"total": found.total, "succeeded": found.done, "failed": len(found.failed)}
     if ended:
-        return {**over, "running": 0, "retrying": 0, "pending": 0, "canceled": found.open}
-    running, retrying = len(found.running), len(found.retrying)
-    return {**over, "running": running, "retrying": retrying, "pending": found.open - running - retrying, "canceled": 0}
+        return {**over, "running": 0, "waiting": 0, "retrying": 0, "pending": 0, "canceled": found.open}
+    going = {"running": len(found.running), "waiting": len(found.asking), "retrying": len(found.retrying)}
+    return {**over, **going, "pending": found.open - sum(going.values()), "canceled": 0}
 
 
 def item(found: Item) -> dict[str, Any]:

@@ -17,8 +17,8 @@ ALONE = {"num_cpus": 0.1}
 """What a step asks for that must not share a process any more: little, for it may wait long, and something, so that such processes have a bound."""
 
 
-def step_call(slot: Slot, command: StartStep | StartItems, history: tuple[dict[str, Any], ...] = ()) -> StepCall:
-    """The call that carries this command out; `history` is what was said before in its conversation."""
+def step_call(slot: Slot, command: StartStep | StartItems, *, history: tuple[dict[str, Any], ...] = (), workflows: tuple[dict[str, Any], ...] = ()) -> StepCall:
+    """The call that carries this command out; `history` is what was said before in its conversation, `workflows` those that are tools."""
     state, planned = slot.state, slot.state.plan.steps[command.step]
     items = tuple(Item(*item) for item in command.items) if isinstance(command, StartItems) else None
     return StepCall(
@@ -42,6 +42,7 @@ def step_call(slot: Slot, command: StartStep | StartItems, history: tuple[dict[s
         calls=command.calls,
         keep_messages=planned.talks,
         history=history,
+        workflows=workflows,
         recovered=command.recovered,
     )
 

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.clock import Clock
+from runtime.definition.tools import WorkflowTool
 from runtime.engine.advance import advance
 from runtime.engine.commands import CancelChild, Command, StartChild, StartItems, StartStep, StopStep
 from runtime.engine.decide import in_flight, needs_own_process
@@ -23,6 +24,7 @@ from runtime.host.children import Children, child_message
 from runtime.host.conversations import exchanges_of, said_so_far
 from runtime.host.dispatch import Dispatcher, step_call
 from runtime.host.marks import Marks
+from runtime.host.offering import offered, workflow_tools
 from runtime.host.slot import Recorded, Slot
 from runtime.steps.protocol import StepResult
 from runtime.store.catalog_protocol import ArtifactRow, Catalog
@@ -202,21 +204,26 @@ class Turns:
 
     def _carry_out(self, slot: Slot, work: Work) -> None:
         for command in work.commands:
-            if isinstance(command, StartStep) and command.conversation is not None:
-                self._dispatcher.after(self._in_conversation(slot, command, command.conversation))
-            elif isinstance(command, (StartStep, StartItems)):
-                if slot.state.steps[command.step].status == "running":
+            if isinstance(command, (StartStep, StartItems)):
+                talk = command.conversation if isinstance(command, StartStep) else None
+                tools = workflow_tools(slot.state.plan.steps[command.step].step)
+                if talk is not None or tools:
+                    self._dispatcher.after(self._informed(slot, command, talk, tools))
+                elif slot.state.steps[command.step].status == "running":
                     self._dispatcher.send(step_call(slot, command))
             elif isinstance(command, StopStep):
                 self._dispatcher.stop(slot.run_id, command.step)
 
-    async def _in_conversation(self, slot: Slot, command: StartStep, name: str) -> None:
-        """Send the step with what was said so far, this run's own committed part included, unless it has ended while that was read."""
-        exchanges = await said_so_far(self._conversations, slot.row.tenant, stored_name(name, slot.state.mode))
+    async def _informed(self, slot: Slot, command: StartStep | StartItems, talk: str | None, tools: Sequence[WorkflowTool]) -> None:
+        """Send the step with what has to be read for it, unless it has ended meanwhile: what was said so far in its conversation, this run's own
+        committed part included, and the workflows its agent may call.
+        """
+        exchanges = [] if talk is None else await said_so_far(self._conversations, slot.row.tenant, stored_name(talk, slot.state.mode))
+        workflows = await offered(self._catalog, slot.row.tenant, tools)
         step = slot.state.steps[command.step]
-        if step.status is StepStatus.RUNNING and step.attempt == command.attempt:
+        if step.status is StepStatus.RUNNING and (isinstance(command, StartItems) or step.attempt == command.attempt):
             history = tuple(message for exchange in exchanges for message in exchange.messages)
-            self._dispatcher.send(step_call(slot, command, history))
+            self._dispatcher.send(step_call(slot, command, history=history, workflows=workflows))
 
     def _tell(self, slot: Slot, work: Work) -> None:
         """Wake whoever these events concern: child runs, children to cancel, the parent."""

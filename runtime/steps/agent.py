@@ -40,7 +40,7 @@ class AgentKind:
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
         """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
         outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(work))
-        return Outcome(outcome.output, outcome.usage, outcome.messages)
+        return Outcome(outcome.output, outcome.usage, outcome.messages, outcome.asks)
 
     async def close(self) -> None:
         """Close the connections to providers and tools."""
@@ -58,7 +58,7 @@ class AgentKind:
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
             speaker=None if deltas is None else Speaker(deltas, call.run_id, call.step_key, work.index, work.attempt),
-            toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent),
+            toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent, call.workflows),
             history=call.history,
             artifacts=_artifacts(call.scope),
             load=self._services.artifacts.get,

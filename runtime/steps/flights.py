@@ -69,13 +69,11 @@ class Flight:
         self.clock: Clock | None = None
         self.done = False
 
-    def result(
-        self, output: Any, error: dict[str, Any] | None, usage: dict[str, Any], artifacts: tuple[dict[str, Any], ...], messages: Any = None
-    ) -> StepResult:
-        """The result as the first receiver gets it."""
+    def result(self, output: Any, error: dict[str, Any] | None, usage: dict[str, Any], artifacts: tuple[dict[str, Any], ...], **besides: Any) -> StepResult:
+        """The result as the first receiver gets it; `besides` are `messages` and `asks`."""
         call = self.batch.call
         index = None if self.item is None else self.item.index
-        return StepResult(call.run_id, call.epoch, call.step, self.attempt, call.iteration, index, output, error, usage, artifacts, messages)
+        return StepResult(call.run_id, call.epoch, call.step, self.attempt, call.iteration, index, output, error, usage, artifacts, **besides)
 
 
 class Kept:

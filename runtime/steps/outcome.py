@@ -25,6 +25,8 @@ class Outcome:
     usage: dict[str, Any] = field(default_factory=dict)
     messages: Any = None
     """What was said, of an agent that was asked to tell."""
+    asks: tuple[dict[str, Any], ...] = ()
+    """What has to be answered before there can be an output."""
 
 
 async def plain(value: Any, store: ArtifactStore, limit: int) -> tuple[Any, int]:

@@ -46,11 +46,13 @@ class StepCall:
     traceparent: str | None = None
     tenant: str = "default"
     calls: tuple[dict[str, Any], ...] = ()
-    """Bodies of `call.finished` events this step already has: replayed, not paid again."""
+    """Bodies of `call.finished` events this step already has: replayed, not paid again. And what was answered to calls that waited."""
     keep_messages: bool = False
     """Whether what an agent and its model say is to come back with the result."""
     history: tuple[dict[str, Any], ...] = ()
     """What was said before in the conversation an agent takes part in."""
+    workflows: tuple[dict[str, Any], ...] = ()
+    """The workflows its agent may call as tools, as they stand when the step goes out: `{workflow, wanted?, version, description, inputs}`."""
     recovered: bool = False
     """Its owner has changed: it may be in flight since before, or just finished, and is joined then, wherever that is."""
 
@@ -87,6 +89,8 @@ class StepResult:
     registers the names when it accepts the result."""
     messages: Any = None
     """What an agent and its model said, when the call asks for it: JSON, or a value reference when it is large."""
+    asks: tuple[dict[str, Any], ...] = ()
+    """What has to be answered before the attempt can go on (runtime/engine/asks.py); neither `output` nor `error` counts then."""
 
 
 class Executor(Protocol):

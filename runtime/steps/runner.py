@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import structlog
+from pydantic_core import to_json
 
 from runtime.errors import AgenticError, StepFailed
 from runtime.failpoints import ARMED, reach
@@ -184,10 +185,12 @@ class StepRunner(Executor):
         outcome = await kind.run(flight.batch.render(flight.item), work)
         if ARMED:
             reach("effect.after", work.call.kind)
+        if outcome.asks:
+            return flight.result(None, None, outcome.usage, tuple(work.saved), asks=outcome.asks), len(to_json(outcome.asks))
         limit = self._services.settings.max_output_bytes
         output, size = await plain(outcome.output, self._services.artifacts, limit)
         messages, said = (None, 0) if outcome.messages is None else await plain(outcome.messages, self._services.artifacts, limit)
-        return flight.result(output, None, outcome.usage, tuple(work.saved), messages), size + said
+        return flight.result(output, None, outcome.usage, tuple(work.saved), messages=messages), size + said
 
     def _work_of(self, flight: Flight) -> Work:
         timeout = flight.batch.call.timeout_ms
@@ -229,6 +232,7 @@ class StepRunner(Executor):
                 outbox.put(result if same else replace(result, epoch=epoch, attempt=attempt), size)
 
     def _keep(self, result: StepResult, size: int) -> None:
-        if result.error is None or result.error["code"] != "canceled":
+        # Questions are not kept: an owner that knows their answers would get them again.
+        if not result.asks and (result.error is None or result.error["code"] != "canceled"):
             step_key = result.step if result.iteration is None else f"{result.step}#{result.iteration}"
             self._kept.keep((step_key, result.index), result, size)

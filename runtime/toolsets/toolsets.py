@@ -13,6 +13,7 @@ from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
 from runtime.references import REFERENCE, reference
 from runtime.settings import Settings
+from runtime.toolsets import workflows
 from runtime.toolsets.apis import Apis
 from runtime.toolsets.network import Network
 from runtime.toolsets.servers import Servers
@@ -67,14 +68,21 @@ class StepToolsets:
     key: str
     """The idempotency key of the step or item; each call derives its own from it."""
     traceparent: str | None = None
+    workflows: Sequence[dict[str, Any]] = ()
+    """The workflows that can be tools (StepCall.workflows)."""
 
     async def offers(self, entries: Sequence[dict[str, Any]]) -> Any:
         """A reference to what these entries offer. Raises StepFailed."""
         found: list[dict[str, Any]] = []
         for at, entry in enumerate(entries):
-            source = self.shared.servers if "mcp" in entry else self.shared.apis
-            found += [{**offer, "entry": at} for offer in await source.offers(entry, self.shared.network)]
+            found += [{**offer, "entry": at} for offer in await self._offers(entry)]
         return await self.shared.keep(found)
+
+    async def _offers(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
+        if "workflow" in entry:
+            return workflows.offers(entry, self.workflows)
+        source = self.shared.servers if "mcp" in entry else self.shared.apis
+        return await source.offers(entry, self.shared.network)
 
     async def load(self, kept: Any) -> list[dict[str, Any]]:
         """The offers a reference stands for. Raises ArtifactMissing."""
@@ -83,7 +91,8 @@ class StepToolsets:
     def tool(self, offer: dict[str, Any]) -> Tool:
         """The tool of an offer."""
         invoke: Callable[[dict[str, Any], str], Awaitable[Any]] = partial(self._call, offer)
-        return Tool(offer["name"], offer["description"], offer["parameters"], invoke)
+        child = {"workflow": offer["name"], "version": offer["version"]} if offer["kind"] == "workflow" else None
+        return Tool(offer["name"], offer["description"], offer["parameters"], invoke, workflow=child)
 
     async def _call(self, offer: dict[str, Any], args: dict[str, Any], mark: str) -> Any:
         key = idempotency_key(self.key, f"{mark} {to_json(args).decode()}")

@@ -19,3 +19,13 @@ async def draw(name: str, context: Any) -> dict[str, Any]:
     """Save a picture of `name`."""
     saved: dict[str, Any] = await context.save_artifact(f"{name}.png", b"\x89PNG\r\n\x1a\n" + name.encode() * 20, "image/png")
     return saved
+
+
+paid: list[int] = []
+"""Every amount `pay` was ever called with, in this process."""
+
+
+async def pay(amount: int) -> str:
+    """Pay an invoice."""
+    paid.append(amount)
+    return f"paid {amount}"

@@ -11,13 +11,14 @@ from enum import Enum
 from typing import Any
 
 from runtime.engine.events import Event
-from runtime.engine.state import Items, RunState, StepState
+from runtime.engine.state import Ask, Items, RunState, StepState
 from runtime.store.protocol import RunRow
 
 NOT_FOLDED = {
     "RunState": {"plan", "finishing", "loaded", "memo", "lost"},
     "StepState": set(),
     "Items": {"spec", "over", "whole"},
+    "Ask": set(),
 }
 ORDERED = {"frontier", "active"}
 """Dictionaries without values: sets whose order counts."""
@@ -27,7 +28,7 @@ COLUMNS = ("workflow", "definition", "status", "mode", "epoch", "head", "created
 
 def known_fields() -> dict[str, list[str]]:
     """Class → the fields this release folds."""
-    return {each.__name__: [field.name for field in fields(each) if field.name not in NOT_FOLDED[each.__name__]] for each in (RunState, StepState, Items)}
+    return {each.__name__: [field.name for field in fields(each) if field.name not in NOT_FOLDED[each.__name__]] for each in (RunState, StepState, Items, Ask)}
 
 
 def canonical(value: Any, known: Mapping[str, list[str]]) -> Any:

@@ -94,6 +94,18 @@ inputs: {{n: {{type: integer}}}}
 steps: {{work: {{python: {{function: "{F}:flaky", args: {{item: "${{{{ inputs.n }}}}"}}}}, retry: {{initial: 1ms}}}}}}
 outputs: {{square: steps.work.output}}
 """
+ASKS = f"""
+name: asks
+steps:
+  work:
+    agent:
+      prompt: "Look. place: Lisbon, n: 4"
+      tools: [{{function: "{F}:weather", approve: always}}, {{workflow: child, description: Square a number.}}]
+  each:
+    agent: {{prompt: "Look. n: 2", tools: [{{workflow: child}}]}}
+    map: {{over: "['Faro', 'Evora']"}}
+outputs: {{said: steps.work.output, each: steps.each.output}}
+"""
 PARENT = """
 name: parent
 steps:

@@ -85,6 +85,21 @@ async def families(platform: Open, port: int) -> None:
         await end(opened.gateway, await start(opened.gateway, flows.PARENT))
 
 
+async def asks(platform: Open, port: int) -> None:
+    """Agents whose calls wait for a person and for runs: approved with other arguments, rejected, and left open."""
+    async with platform() as opened:
+        gateway = opened.gateway
+        await gateway.publish(TENANT, flows.CHILD)
+        run = await start(gateway, flows.ASKS, mode="simulated")
+        await answer(gateway, run, "work", approved=True, form={"args": {"place": "Porto"}})
+        await end(gateway, run)
+        rejected = await start(gateway, flows.ASKS, mode="simulated")
+        await answer(gateway, rejected, "work", approved=False)
+        await end(gateway, rejected)
+        waits = await start(gateway, flows.ASKS, mode="simulated")
+        await until(gateway, waits, "work", StepStatus.WAITING)
+
+
 async def crashes(platform: Open, port: int) -> None:
     """The owner goes while steps are in flight: one is asked about, one repeated, one failed."""
     async with platform() as opened:
@@ -164,4 +179,4 @@ async def under_way(platform: Open, port: int) -> None:
         await until(gateway, hangs, "slow", StepStatus.RUNNING)
 
 
-SCENES: tuple[Scene, ...] = (kinds, talks, maps, loops, people, families, crashes, forks, cancels, errors, large, pauses, under_way)
+SCENES: tuple[Scene, ...] = (kinds, talks, maps, loops, people, families, asks, crashes, forks, cancels, errors, large, pauses, under_way)

@@ -41,6 +41,12 @@ steps:
 outputs: {stars: steps.review.output.form}
 """
 PLAIN_ASK = "name: plain-ask\nsteps:\n  review: {approval: {message: 'Go on?'}}\n"
+PAY = f"""\
+name: pay
+steps:
+  work: {{agent: {{prompt: "Pay. amount: 7", tools: [{{function: "{FUNCTIONS}:pay", approve: args.amount > 5}}]}}}}
+outputs: {{reply: steps.work.output}}
+"""
 LISTEN = "name: listen\nsteps:\n  wait: {signal: {name: ping, payload: {type: object, required: [count]}}}\noutputs: {count: steps.wait.output.count}\n"
 REPAIR = f"""\
 name: repair
@@ -89,7 +95,7 @@ def agentic(platform, tmp_path, monkeypatch):
     monkeypatch.setenv("AGENTIC_URL", url)
     monkeypatch.delenv("AGENTIC_API_KEY", raising=False)
     monkeypatch.chdir(tmp_path)
-    for name, text in {"note": NOTE, "ask": ASK, "plain-ask": PLAIN_ASK, "listen": LISTEN, "repair": REPAIR}.items():
+    for name, text in {"note": NOTE, "ask": ASK, "plain-ask": PLAIN_ASK, "listen": LISTEN, "repair": REPAIR, "pay": PAY}.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     # The key is written while the platform starts; this request is answered when it has.
     ready(url)
@@ -172,6 +178,24 @@ def test_a_question_is_answered_by_hand(agentic):
     assert "the first decision stands" in again.stderr or "already ended" in again.stderr
     assert approval_id in agentic("approvals", "list", "--all").output
     assert approval_id not in agentic("approvals", "list").output
+
+
+def test_a_call_of_a_tool_is_approved_with_other_arguments(agentic):
+    run_id = started(agentic, "pay.yaml")
+    approval_id = waiting_approval(agentic, run_id, "pay")
+    assert "The agent wants to call pay" in agentic("approvals", "list", "--run", run_id).output.replace("\n", " ")
+    shown = agentic("approvals", "show", approval_id).output
+    assert re.search(r"tool\W+pay", shown)
+    assert re.search(r"amount\W+7", shown)
+    agentic("approvals", "approve", approval_id, "--form", '{"args": {"amount": "all"}}', expect=Exit.USAGE)
+    agentic("approvals", "approve", approval_id, "--form", '{"args": {"amount": 6}}')
+    assert "paid 6" in agentic("runs", "watch", run_id, "--json").data["output"]["reply"]
+
+
+def test_a_call_of_a_tool_is_approved_as_it_is_by_yes(agentic):
+    done = agentic("run", "pay.yaml", "--yes", "--watch")
+    assert "--yes: approved" in done.output
+    assert "paid 7" in done.output
 
 
 def test_a_rejection_fails_the_run(agentic):

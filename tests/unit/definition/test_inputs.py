@@ -1,6 +1,7 @@
 import pytest
 
-from runtime.definition.inputs import check_inputs, check_value
+from runtime.definition.foreign import Refused
+from runtime.definition.inputs import as_parameters, check_inputs, check_value
 from runtime.definition.validation import parse
 from runtime.errors import InputInvalid
 
@@ -67,3 +68,20 @@ def test_patterns_run_in_linear_time():
 def test_nothing_is_ever_fetched(reference):
     (problem,) = check_value({"$ref": reference}, 1)
     assert problem.detail == "the schema is not valid: remote references ($ref to another document) are not allowed"
+
+
+def test_inputs_as_the_parameters_of_a_tool():
+    inputs = {
+        "topic": {"type": "string"},
+        "most": {"type": "integer", "default": 3},
+        "tree": {"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "properties": {"tags": {"$ref": "#/$defs/tags"}}}, "tags": {"type": "array"}}},
+        "tags": {"$ref": "#/$defs/tags", "$defs": {"tags": {"enum": [{"$ref": "#/no/reference"}]}}},
+    }
+    found = as_parameters(inputs)
+    assert (found["required"], found["additionalProperties"]) == (["topic", "tree", "tags"], False)
+    good = {"topic": "x", "tree": {"tags": []}, "tags": {"$ref": "#/no/reference"}}
+    assert check_value(found, good) == []
+    assert [problem.pointer for problem in check_value(found, {**good, "tree": {"tags": 3}, "most": "x"})] == ["/tree/tags", "/most"]
+    assert check_value(as_parameters({}), {}) == []
+    with pytest.raises(Refused):
+        as_parameters({"x": {"$ref": "https://example.com/schema"}})

@@ -12,7 +12,7 @@ from runtime.definition.validation import parse
 from runtime.errors import DefinitionInvalid
 from tests.support.api_server import DOCUMENT
 
-FORMS = "write the name of a function, {openapi: <name, URL or document>} or {mcp: <server>}"
+FORMS = "write the name of a function, or {function: <name>}, {workflow: <name>}, {openapi: <name, URL or document>} or {mcp: <server>}"
 INLINE = DOCUMENT | {"servers": [{"url": "https://pets.example/v1"}]}
 
 
@@ -27,6 +27,13 @@ GOOD = [
     {"openapi": INLINE, "operations": ["listPets", "DELETE /pets/{id}"]},
     {"mcp": "files"},
     {"mcp": "files", "tools": ["read ${{ not a template }}"]},
+    {"mcp": "files", "approve": "always"},
+    {"openapi": "pets", "approve": "has(args.body) && args.body.price > 3"},
+    {"function": "module:function"},
+    {"function": "refund", "approve": "args.amount > 100", "expires": "2d"},
+    {"function": "refund", "approve": "never"},
+    {"workflow": "widen-search"},
+    {"workflow": "widen-search", "version": "0" * 64, "description": "Search again.", "approve": "true"},
 ]
 
 
@@ -57,6 +64,23 @@ def test_entries(entry):
         ({"openapi": INLINE, "operations": ["upload"]}, "", "operation 'upload' cannot be used: its body is multipart/form-data; "),
         ({"openapi": DOCUMENT}, "/openapi", "the document names no server"),
         (3, "", FORMS),
+        ({"function": 3}, "/function", "must be text; write it in quotes"),
+        ({"function": "a", "args": {}}, "/args", "there is no field 'args' here"),
+        ({"workflow": "Widen Search"}, "/workflow", "a workflow's name is lower case letters"),
+        ({"workflow": "widen", "inputs": {}}, "/inputs", "there is no field 'inputs' here"),
+        ({"workflow": "widen", "version": "1"}, "/version", "'1' does not have the form"),
+        ({"function": "a", "approve": True}, "/approve", "must be text; write it in quotes"),
+        (
+            {"function": "a", "approve": "allways"},
+            "/approve",
+            "write always, never, or a condition over args, such as args.amount > 100; did you mean 'always'?",
+        ),
+        ({"mcp": "files", "approve": "args"}, "/approve", "write always, never, or a condition over args"),
+        ({"mcp": "files", "approve": "size(args.to)"}, "/approve", "a condition must be true or false, but this is a whole number"),
+        ({"openapi": "pets", "approve": "inputs.careful"}, "/approve", "only args can be read here: the arguments of the call"),
+        ({"openapi": "pets", "approve": "args.price >"}, "/approve", "Syntax error"),
+        ({"workflow": "widen", "approve": "${{ args.n }}"}, "/approve", "write the expression alone here"),
+        ({"function": "a", "expires": "2h"}, "/expires", "expires means nothing without approve"),
     ],
     ids=str,
 )
@@ -72,6 +96,15 @@ def test_problems_have_their_line():
     with pytest.raises(DefinitionInvalid) as caught:
         parse("name: a\nsteps:\n  x:\n    agent:\n      prompt: p\n      tools:\n        - mcp: files\n          command: [sh]\n")
     assert (caught.value.problems[0].line, caught.value.problems[0].column) == (8, 11)
+    with pytest.raises(DefinitionInvalid) as caught:
+        parse("name: a\nsteps:\n  x:\n    agent:\n      prompt: p\n      tools:\n        - function: pay\n          approve: args.n > item\n")
+    assert (caught.value.problems[0].line, caught.value.problems[0].column) == (8, 29)
+
+
+def test_only_tools_see_arguments():
+    with pytest.raises(DefinitionInvalid) as caught:
+        parse({"name": "a", "steps": {"x": {"agent": {"prompt": "${{ args.n }}"}}}})
+    assert caught.value.problems[0].detail == "only `approve` of an agent's tool has `args`"
 
 
 def test_the_builder_takes_them_too():

@@ -15,7 +15,7 @@ from runtime.engine.advance import advance
 from runtime.engine.commands import CancelChild, Command, StartChild, StartItems, StartStep, StopStep
 from runtime.engine.events import Event, Kind
 from runtime.engine.evolve import evolve, fold
-from runtime.engine.state import RunState
+from runtime.engine.state import Ask, RunState
 from runtime.engine.turn import Turn
 from runtime.references import REFERENCE, is_reference, reference
 from tests.unit.engine.invariants import check
@@ -36,6 +36,7 @@ class Result:
     error: dict[str, Any] | None = None
     messages: Any = None
     artifacts: tuple[dict[str, Any], ...] = ()
+    asks: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,17 @@ class World:
     def finish(self, step: str, output: Any = None, *, index: int | None = None, error: dict[str, Any] | None = None) -> "World":
         """The attempt in flight ends."""
         return self.go(results=[replace(self.flights[step, index], output=output, error=error)])
+
+    def ask(self, step: str, *asks: dict[str, Any], index: int | None = None) -> "World":
+        """The attempt in flight ends with questions."""
+        return self.go(results=[replace(self.flights[step, index], asks=asks)])
+
+    def reply(self, question: Ask, step: str, *, good: bool = True, **more: Any) -> "World":
+        """Answer an open question of an agent."""
+        if question.kind == "approval":
+            return self.send("approval", approval_id=question.id, approved=good, **more)
+        status = "succeeded" if good else "failed"
+        return self.send("child", run_id=question.id, step=step, index=question.index, status=status, **{"output": "kid", "error": None, **more})
 
     def fail(self, step: str, code: str = "boom", *, index: int | None = None, **more: Any) -> "World":
         return self.finish(step, index=index, error=failure(code, **more))

@@ -41,7 +41,7 @@ def view(state: RunState, world: "World") -> dict[str, Any]:
 
 
 def _step(step: StepState, world: "World") -> dict[str, Any]:
-    fields = ("status", "attempt", "iteration", "error", "started_at", "ended_at", "due", "waiting", "reason", "cached", "calls")
+    fields = ("status", "attempt", "iteration", "error", "started_at", "ended_at", "due", "waiting", "reason", "cached", "calls", "asks")
     links = ("open_needs", "met", "missed", "open_routers", "chosen")
     return {
         **{field: getattr(step, field) for field in (*fields, *links)},
@@ -51,7 +51,7 @@ def _step(step: StepState, world: "World") -> dict[str, Any]:
 
 
 def _items(items: Items, world: "World") -> dict[str, Any]:
-    fields = ("total", "attempts", "next", "done", "running", "retrying", "failed", "finished", "open")
+    fields = ("total", "attempts", "next", "done", "running", "asking", "retrying", "failed", "finished", "open")
     return {**{field: getattr(items, field) for field in fields}, "outputs": world.whole(items.outputs)}
 
 

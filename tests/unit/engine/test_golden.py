@@ -111,7 +111,7 @@ def test_the_goldens_show_every_kind_of_event_and_every_end():
     }
 
 
-NOT_YET = {"step.scheduled"}
+NOT_YET = {"step.scheduled", "call.waiting", "call.answered"}
 """Kinds that no golden has: no release has written one, or they came after the newest goldens and the next release's have them."""
 
 

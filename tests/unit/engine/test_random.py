@@ -15,6 +15,18 @@ from tests.unit.engine.shapes import definitions
 LONG = settings.get_current_profile_name() == "long"
 OUTPUTS = st.sampled_from([None, True, 3, "text", {"v": 1}, ["a long text of more than forty characters"]])
 ERRORS = st.sampled_from([failure(), failure(retryable=False), failure("executor_lost"), failure(retry_after=40)])
+ASKS = st.lists(
+    st.sampled_from(
+        [
+            {"for": "approval", "call": "a", "tool": "pay", "message": "pay?", "show": {"args": {}}},
+            {"for": "approval", "call": "b", "tool": "pay", "message": "pay?", "show": {"args": {}}, "expires": 2000},
+            {"for": "child", "call": "c", "tool": "flow", "workflow": "other", "inputs": {}},
+        ]
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda ask: ask["call"],
+)
 CHILD_ENDS = st.sampled_from([("succeeded", None), ("failed", {"code": "sad", "message": "", "retryable": True}), ("failed", None), ("canceled", None)])
 ROUNDS = 500
 """Enough for every run these shapes can make to end."""
@@ -49,6 +61,9 @@ def _answer(world: World) -> bool:
     """Do what the first waiting step waits for, unless that is time."""
     for name in world.state.active:
         step = world.state.steps[name]
+        if step.asks:
+            world.reply(next(iter(step.asks.values())), name)
+            return True
         waiting = step.waiting or {}
         match waiting.get("for"):
             case "approval":
@@ -95,6 +110,18 @@ class Engine(RuleBasedStateMachine):
     def failed(self, data: st.DataObject, error: dict[str, Any]) -> None:
         step, index = data.draw(st.sampled_from(list(self.world.flights)))
         self.world.finish(step, index=index, error=error)
+
+    @precondition(lambda self: self.world.flights)
+    @rule(data=st.data(), asks=ASKS)
+    def asked(self, data: st.DataObject, asks: list[dict[str, Any]]) -> None:
+        step, index = data.draw(st.sampled_from(list(self.world.flights)))
+        self.world.ask(step, *asks, index=index)
+
+    @precondition(lambda self: any(step.asks for step in self.world.state.steps.values()))
+    @rule(data=st.data(), good=st.booleans())
+    def replied(self, data: st.DataObject, *, good: bool) -> None:
+        name, question = data.draw(st.sampled_from([(name, ask) for name, step in self.world.state.steps.items() for ask in step.asks.values()]))
+        self.world.reply(question, name, good=good)
 
     @precondition(lambda self: len(self.world.flights) > 1)
     @rule(data=st.data(), output=OUTPUTS, error=ERRORS)

@@ -7,8 +7,12 @@ import time
 import pytest
 import sample_steps
 
+from runtime.artifacts.open import open_artifacts
 from runtime.references import reference
+from runtime.settings import Settings
+from runtime.steps.context import StepServices
 from runtime.steps.flights import BATCH_RESULTS, Kept
+from runtime.steps.outcome import Outcome
 from runtime.steps.protocol import Item, StepResult
 from runtime.steps.runner import StepRunner
 from runtime.values import load
@@ -289,6 +293,33 @@ async def test_close_ends_everything(services, make_call):
     await sample_steps.started.wait()
     await runner.close()
     assert [result.error["code"] for result in await waiting] == ["executor_lost"]
+
+
+class Asks:
+    """A kind whose work asks until it is answered."""
+
+    def __init__(self):
+        self.ran = 0
+
+    async def run(self, spec, work):
+        self.ran += 1
+        return Outcome("done") if work.call.calls else Outcome(None, {"calls": 1}, asks=({"for": "approval", "call": "c"},))
+
+    async def close(self):
+        """Nothing to close."""
+
+
+async def test_questions_are_a_result_and_are_not_given_to_the_next_owner_again(tmp_path, make_call):
+    asks = Asks()
+    settings = Settings(home=tmp_path)
+    runner = StepRunner(StepServices(settings, open_artifacts(settings)), {"agent": asks})
+    spec = {"agent": {"prompt": "x"}}
+    [first] = await collect(runner, make_call(spec, kind="agent"))
+    assert (first.output, first.error, first.asks, first.usage) == (None, None, ({"for": "approval", "call": "c"},), {"calls": 1})
+    answered = make_call(spec, kind="agent", epoch=2, attempt=2, calls=({"name": "answer", "n": 1, "id": "c", "result": {}},))
+    [second] = await collect(runner, answered)
+    assert (second.output, second.asks, second.attempt, asks.ran) == ("done", (), 2, 2)
+    await runner.close()
 
 
 async def test_kept_results_are_bounded():
