@@ -17,6 +17,7 @@ from runtime.keys.service import ProviderKeys
 from runtime.scheduling.service import Scheduling
 from runtime.secrets import open_box
 from runtime.settings import Settings
+from runtime.store.cached_call_protocol import CachedCalls
 from runtime.store.catalog_protocol import Catalog
 from runtime.store.open import Store
 
@@ -35,6 +36,7 @@ class Services:
     hooks: Hooks = field(kw_only=True)
     provider_keys: ProviderKeys = field(kw_only=True)
     conversations: Conversations = field(kw_only=True)
+    cached_calls: CachedCalls = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -57,6 +59,7 @@ def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
         hooks=Hooks(store.hooks, gateway, box),
         provider_keys=ProviderKeys(store.provider_keys, box, BaseUrls(settings.outbound_allow)),
         conversations=Conversations(store.conversations),
+        cached_calls=store.cached_calls,
     )
 
 

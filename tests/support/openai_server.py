@@ -135,6 +135,8 @@ class OpenAIServer:
     port: int = 0
     latency: float = 0.0
     """Seconds every answer takes besides."""
+    beside: dict[str, str] = field(default_factory=dict)
+    """Headers of every answer."""
     requests: list[Received] = field(default_factory=list)
     default: Callable[[Received], Answer] = field(default=lambda request: Output({}) if OUTPUT_TOOL in request.tools else Text("an answer"))
     closing: bool = False
@@ -207,7 +209,7 @@ class OpenAIServer:
                 await (release.wait() if release else asyncio.sleep(seconds or 0))
                 await self._give(inner, number, request, send)
             case Refuse(status, message, retry_after, code):
-                headers = [] if retry_after is None else [(b"retry-after", str(retry_after).encode())]
+                headers = self._beside() + ([] if retry_after is None else [(b"retry-after", str(retry_after).encode())])
                 await _send(send, status, json.dumps(self.refusal(status, message, code)).encode(), headers=headers)
             case Raw(body, content_type, encoding):
                 await _send(send, 200, body, content_type.encode(), [] if encoding is None else [(b"content-encoding", encoding.encode())])
@@ -222,7 +224,10 @@ class OpenAIServer:
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
                 await send({"type": "http.response.body", "body": b'{"id": ', "more_body": False})
             case _:
-                await _send(send, 200, json.dumps(self.completion(answer, number, request)).encode())
+                await _send(send, 200, json.dumps(self.completion(answer, number, request)).encode(), headers=self._beside())
+
+    def _beside(self) -> list[tuple[bytes, bytes]]:
+        return [(name.encode(), value.encode()) for name, value in self.beside.items()]
 
     def completion(self, answer: Answer, number: int, request: Received) -> dict[str, Any]:
         """The body of an answer."""
