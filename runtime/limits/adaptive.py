@@ -45,15 +45,16 @@ class Adaptive:
         self._refused_at = 0.0
         self._grown_at = 0.0
 
-    def refused(self, sent_at: float, pace: float, now: float) -> bool:
-        """A request that was sent then was refused; `pace`: how many a minute went out. False when it says nothing new.
+    def refused(self, sent_at: float, pace: float, known: float, now: float) -> bool:
+        """A request that was sent then was refused; `pace`: how many a minute went out; `known`: how many were thought to be allowed, or
+        again the pace when nothing was. False when it says nothing new.
 
         What was on its way when another was refused belongs to the same refusal: a burst halves once.
         """
         if self.limit is not None and sent_at <= self._refused_at:
             return False
         if self.limit is None:
-            self.limit = max(FLOOR, pace / 2)
+            self.limit = max(FLOOR, known / 2)
         else:
             self.ceiling = min(self.limit, max(pace, FLOOR)) if pace else self.limit
             self.limit = max(FLOOR, self.ceiling / 2)

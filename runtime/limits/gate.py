@@ -74,10 +74,13 @@ class Gate:
             elif quota.remaining is not None and pace is not None:
                 pace.left(quota.remaining, now)
 
-    def refuse(self, after: float | None, *, sent_at: float, pace: float, now: float) -> None:
-        """A request was refused because there were too many. `pace`: how many a minute went out, as far as whoever sent it knows."""
+    def refuse(self, after: float | None, *, sent_at: float, pace: float, known: float | None, now: float) -> None:
+        """A request was refused because there were too many. `pace`: how many a minute went out, as far as whoever sent it knows; `known`: the
+        limit of requests that was to be kept.
+        """
         self.refusals += 1
-        if self._adaptive.refused(sent_at, max(pace, self._recent.per_minute(now)), now):
+        pace = max(pace, self._recent.per_minute(now))
+        if self._adaptive.refused(sent_at, pace, pace if known is None else known, now):
             self._regulate(now, anyway=True)
         self.pause(DEFAULT_PAUSE if after is None else after, now)
 

@@ -44,7 +44,8 @@ class KeyLimiter:
         if news.seen is not None:
             gate.hear(news.seen, now)
         if news.refused:
-            gate.refuse(news.pause, sent_at=now - news.age, pace=news.pace, now=now)
+            known = [pace.limit for pace in (self.own.requests, gate.requests) if pace is not None]
+            gate.refuse(news.pause, sent_at=now - news.age, pace=news.pace, known=min(known, default=None), now=now)
         elif news.pause is not None:
             gate.pause(news.pause, now)
 

@@ -17,6 +17,7 @@ from runtime.limits.desk import Desk
 from runtime.limits.limiter import Limiter
 from runtime.settings import Settings
 from tests.support.openai_server import Received, Refuse, Slow, Text
+from tests.support.until import until
 from tests.support.wires import Given, Wire, wires
 
 NAMES = {"openai": "x-ratelimit-{}-requests", "anthropic": "anthropic-ratelimit-requests-{}"}
@@ -150,9 +151,7 @@ async def test_nobody_else_asks_before_the_time_the_provider_has_named(wire, age
     first = asyncio.create_task(shared.ask(run="a"))
     await wire.server.asked(1)
     at = time.monotonic()
-    async with asyncio.timeout(5):
-        while not shared.desk.limited():
-            await asyncio.sleep(0.01)
+    await until(shared.desk.limited)
     others = [asyncio.create_task(shared.ask(run=f"b{number}")) for number in range(20)]
     await wire.server.asked(2)
     assert time.monotonic() - at >= 0.95
@@ -197,9 +196,7 @@ async def test_a_canceled_call_frees_its_place_within_a_second(wire, agents) -> 
     first = asyncio.create_task(limited.ask(run="a"))
     await wire.server.asked(1)
     second = asyncio.create_task(limited.ask(run="b"))
-    async with asyncio.timeout(5):
-        while limited.desk.book.waiting != 1:
-            await asyncio.sleep(0.01)
+    await until(lambda: limited.desk.book.waiting == 1)
     began = time.monotonic()
     first.cancel()
     await second

@@ -151,6 +151,12 @@ def test_a_burst_of_refusals_halves_once() -> None:
     assert cluster.book.key(KEY).gate("m", cluster.now).learned(cluster.now).adaptive == pytest.approx(300)
 
 
+def test_a_known_limit_is_halved_however_little_was_asked() -> None:
+    cluster = Cluster(Provider())
+    cluster.say(news=(News(spot(requests_per_minute=3000), seen=Seen(Quota(600)), refused=True, pause=1.0, pace=6),))
+    assert cluster.book.key(KEY).gate("m", cluster.now).learned(cluster.now).adaptive == 300
+
+
 def test_what_refusals_taught_is_forgotten_in_the_end() -> None:
     cluster = Cluster(Provider())
     cluster.say(news=(News(spot(), refused=True, pause=1.0),))

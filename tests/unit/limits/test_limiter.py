@@ -11,6 +11,7 @@ from runtime.limits.desk import Desk
 from runtime.limits.limiter import Limiter
 from runtime.limits.messages import Answer, Batch, Key, News
 from runtime.limits.seen import Quota, Seen
+from tests.support.until import until
 from tests.unit.limits.provider import KEY, spot
 
 
@@ -38,12 +39,6 @@ async def limiter(line: Line) -> AsyncIterator[Limiter]:
     await made.close()
 
 
-async def eventually(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def test_what_nothing_limits_asks_nobody(line: Line, limiter: Limiter) -> None:
     for _ in range(100):
         permit = await limiter.permit(spot(), "r", 0, 1)
@@ -56,7 +51,7 @@ async def test_what_a_provider_says_is_heard_by_all(line: Line, limiter: Limiter
     other = Limiter(line.exchange, "p/2")
     limiter.ended(await limiter.permit(spot(), "r", 0, 1), News(spot(), seen=Seen(Quota(60, 59, 1.0))))
     assert limiter.limited(spot())
-    await eventually(lambda: line.desk.limited())
+    await until(line.desk.limited)
     assert not other.limited(spot())
     other.heard(line.desk.limited())
     assert other.limited(spot())
@@ -80,11 +75,11 @@ async def test_a_canceled_call_gives_its_place_up_at_once(line: Line, limiter: L
     where = spot(in_flight=1)
     held = await limiter.permit(where, "r", 0, 1)
     tasks = [asyncio.create_task(limiter.permit(where, "r", 0, 60)) for _ in range(50)]
-    await eventually(lambda: line.desk.book.waiting == 50)
+    await until(lambda: line.desk.book.waiting == 50)
     for task in tasks[:49]:
         task.cancel()
     began = time.monotonic()
-    await eventually(lambda: line.desk.book.waiting == 1)
+    await until(lambda: line.desk.book.waiting == 1)
     assert time.monotonic() - began < 1
     limiter.ended(held, News(where))
     await tasks[49]
@@ -95,14 +90,14 @@ async def test_a_call_canceled_as_its_turn_comes_gives_it_back(line: Line, limit
     for _ in range(20):
         held = await limiter.permit(where, "r", 0, 5)
         task = asyncio.create_task(limiter.permit(where, "r", 0, 5))
-        await eventually(lambda: line.desk.book.waiting == 1)
+        await until(lambda: line.desk.book.waiting == 1)
         limiter.ended(held, News(where))
-        await eventually(lambda: line.desk.book.waiting == 0)
+        await until(lambda: line.desk.book.waiting == 0)
         task.cancel()
         if isinstance(found := (await asyncio.gather(task, return_exceptions=True))[0], BaseException):
             continue
         limiter.ended(found, News(where))
-    await eventually(lambda: line.desk.book.key(KEY).idle)
+    await until(lambda: line.desk.book.key(KEY).idle)
 
 
 async def test_nobody_waits_for_longer_than_they_said(line: Line, limiter: Limiter) -> None:
@@ -111,7 +106,7 @@ async def test_nobody_waits_for_longer_than_they_said(line: Line, limiter: Limit
     with pytest.raises(StepFailed) as failed:
         await limiter.permit(where, "r", 0, 0.1)
     assert (failed.value.error_code, failed.value.retryable) == ("rate_limited", True)
-    await eventually(lambda: line.desk.book.waiting == 0)
+    await until(lambda: line.desk.book.waiting == 0)
 
 
 async def test_who_cannot_wait_for_the_time_a_provider_names_hears_so_at_once(line: Line, limiter: Limiter) -> None:
@@ -119,7 +114,7 @@ async def test_who_cannot_wait_for_the_time_a_provider_names_hears_so_at_once(li
     held = await waiting
     patient = asyncio.create_task(limiter.permit(held.spot, "r", 0, 100))
     hasty = asyncio.create_task(limiter.permit(held.spot, "r", 0, 20))
-    await eventually(lambda: line.desk.book.waiting == 2)
+    await until(lambda: line.desk.book.waiting == 2)
     limiter.ended(held, News(held.spot, refused=True, pause=50.0))
     with pytest.raises(StepFailed) as failed:
         await hasty
@@ -134,7 +129,7 @@ async def test_a_new_desk_is_told_everything_and_callers_wait_on(line: Line, lim
     where = spot(in_flight=1)
     held = await limiter.permit(where, "r", 0, 60)
     waiting = [asyncio.create_task(limiter.permit(where, "r", 0, 60)) for _ in range(5)]
-    await eventually(lambda: line.desk.book.waiting == 5)
+    await until(lambda: line.desk.book.waiting == 5)
     old, line.desk = line.desk, None
     old.close()
     for poll in old._polls.values():
@@ -143,7 +138,7 @@ async def test_a_new_desk_is_told_everything_and_callers_wait_on(line: Line, lim
     late = asyncio.create_task(limiter.permit(where, "r", 0, 60))
     await asyncio.sleep(0)
     line.desk = Desk()
-    await eventually(lambda: line.desk.book.waiting == 6)
+    await until(lambda: line.desk.book.waiting == 6)
     assert len(line.desk.book.key(KEY).out) == 1, "what is out is known again"
     for task in (*waiting, late):
         limiter.ended(held, News(where))
@@ -155,7 +150,7 @@ async def test_a_dead_process_frees_what_it_held(line: Line, limiter: Limiter) -
     where, dead = spot(in_flight=1), Limiter(line.exchange, "agent-1/x")
     await dead.permit(where, "r", 0, 1)
     task = asyncio.create_task(limiter.permit(where, "r", 0, 30))
-    await eventually(lambda: line.desk.book.waiting == 1)
+    await until(lambda: line.desk.book.waiting == 1)
     await dead.close()
     line.desk.died("agent-1")
     async with asyncio.timeout(1):
