@@ -50,7 +50,7 @@ def clear(*, workflow: Annotated[str | None, typer.Option("--workflow", help="On
 
 def _rows(entry: dict[str, Any]) -> list[tuple[Any, ...]]:
     set_by_us = entry["limits"]
-    flight = f"{_shown(entry['in_flight'])} of {_shown(set_by_us['in_flight'])}"
+    flight = " of ".join(shown for shown in (_shown(entry["in_flight"]), _shown(set_by_us["in_flight"])) if shown)
     whose = f"{entry['provider']} (operator's)" if entry["shared"] else entry["provider"]
     rows = [(whose, "all", _shown(set_by_us["requests_per_minute"]), _shown(set_by_us["tokens_per_minute"]), flight, _shown(entry["waiting"]), "", "")]
     for model in entry["models"]:

@@ -25,6 +25,8 @@ class Holder:
     """What it may send and has not been told yet."""
     spots: dict[Where, None] = field(default_factory=dict)
     """What it has spoken of."""
+    asks: dict[int, Key] = field(default_factory=dict)
+    """What it has waiting or out, by number."""
 
 
 class Book:
@@ -49,13 +51,16 @@ class Book:
             return False
         for news in batch.news:
             holder.spots[news.spot.where] = None
+            if news.number is not None:
+                holder.asks.pop(news.number, None)
             self.key(news.spot.key).hear(batch.holder, news, now)
         for ask in batch.asks:
             holder.spots[ask.spot.where] = None
+            holder.asks[ask.number] = ask.spot.key
             self.key(ask.spot.key).ask(batch.holder, ask, now)
         for number in batch.withdrawn:
-            for limiter in self.keys.values():
-                limiter.withdraw((batch.holder, number))
+            if (key := holder.asks.pop(number, None)) is not None:
+                self.key(key).withdraw((batch.holder, number))
         return True
 
     def serve(self, now: float) -> list[Waiting]:
@@ -71,9 +76,9 @@ class Book:
 
     def leave(self, holder: str) -> None:
         """This process is gone."""
-        if self.holders.pop(holder, None) is not None:
-            for limiter in self.keys.values():
-                limiter.leave(holder)
+        if (gone := self.holders.pop(holder, None)) is not None:
+            for number, key in gone.asks.items():
+                self.key(key).withdraw((holder, number))
 
     def tidy(self, now: float) -> None:
         """Let go of processes that were not heard of, and of keys nobody uses."""
@@ -114,5 +119,6 @@ class Book:
             if (gate := self.key(place.key).gate(place.model, now)).since > now - HOLDER_SECONDS:
                 gate.adopt(place.learned, now)
         for ask in batch.held:
+            holder.asks[ask.number] = ask.spot.key
             self.key(ask.spot.key).hold(batch.holder, ask, now)
         return holder

@@ -81,11 +81,6 @@ class KeyLimiter:
         """Whether anything but its settings limits this model."""
         return self.gate(model, now).learned(now) != Learned()
 
-    def leave(self, holder: str) -> None:
-        """Whoever held these is gone, and all its requests with it."""
-        for ask in [*self.turns.of(holder), *(ask for ask in self.out if ask[0] == holder)]:
-            self.withdraw(ask)
-
     @property
     def idle(self) -> bool:
         """Nobody waits, nobody is out."""

@@ -67,7 +67,3 @@ class Turns:
         self._lines.move_to_end(line)
         self.remove(waiting.id)
         return waiting
-
-    def of(self, holder: str) -> list[Id]:
-        """What this holder has waiting."""
-        return [ask for ask in self._by_id if ask[0] == holder]
