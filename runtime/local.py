@@ -112,7 +112,15 @@ class LocalPlatform:
             stack.callback(desk.close)
             limiter = Limiter(desk.exchange, f"local/{uuid7()}", waited=metrics.limiter_wait, refused=metrics.limiter_refusal)
             stack.push_async_callback(limiter.close)
-            services = StepServices(self.settings, artifacts, self._record, metrics.provider_call, keys, limiter, self.store.cached_calls)
+            services = StepServices(
+                self.settings,
+                artifacts,
+                record=self._record,
+                observe=metrics.provider_call,
+                credentials=keys,
+                limiter=limiter,
+                call_cache=self.store.cached_calls,
+            )
             executor = LocalExecutor(services)
             stack.push_async_callback(executor.close)
             self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)

@@ -37,7 +37,7 @@ class Book:
         self.holders: dict[str, Holder] = {}
 
     def take(self, batch: Batch, now: float) -> bool:
-        """What a process says. False when it must say everything: its beginning was not heard here."""
+        """What a process says. False when it must say everything again: its beginning was not heard here, or some of it had no room."""
         holder = self.holders.get(batch.holder)
         if batch.full:
             holder = self._begin(batch, now)
@@ -46,22 +46,20 @@ class Book:
         elif batch.serial <= holder.serial:
             return True  # said before the last time everything was said, which it came after
         holder.heard_at = now
-        if self.waiting + len(batch.asks) > MAX_WAITING:
-            self.leave(batch.holder)
-            return False
         for news in batch.news:
             holder.spots[news.spot.where] = None
             if news.number is not None:
                 holder.asks.pop(news.number, None)
             self.key(news.spot.key).hear(batch.holder, news, now)
-        for ask in batch.asks:
+        room = max(0, MAX_WAITING - self.waiting)
+        for ask in batch.asks[:room]:
             holder.spots[ask.spot.where] = None
             holder.asks[ask.number] = ask.spot.key
             self.key(ask.spot.key).ask(batch.holder, ask, now)
         for number in batch.withdrawn:
             if (key := holder.asks.pop(number, None)) is not None:
                 self.key(key).withdraw((batch.holder, number))
-        return True
+        return len(batch.asks) <= room
 
     def serve(self, now: float) -> list[Waiting]:
         """Whoever may go out now; their holders find it in `granted`."""

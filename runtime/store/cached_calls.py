@@ -30,8 +30,8 @@ _PUT = _ADD.on_conflict_do_update(
 )
 _SIZE = select(func.count(), func.coalesce(func.sum(cached_calls.c.size), 0)).where(cached_calls.c.tenant == bindparam("b_tenant"))
 _BYTES = select(func.coalesce(func.sum(cached_calls.c.size), 0))
-_EXPIRED = select(*_KEY).where(cached_calls.c.expires_at <= bindparam("b_now")).limit(PORTION)
-_OLDEST = select(*_KEY).order_by(cached_calls.c.created_at).limit(PORTION)
+_EXPIRED = select(*_KEY).where(cached_calls.c.expires_at <= bindparam("b_now")).limit(PORTION).with_for_update(skip_locked=True)
+_OLDEST = select(*_KEY).order_by(cached_calls.c.created_at).limit(PORTION).with_for_update(skip_locked=True)
 
 
 class SqlCachedCalls:
@@ -80,7 +80,8 @@ def clear_some(connection: Connection, tenant: str, workflow: str | None) -> int
     these = cached_calls.c.tenant == tenant
     if workflow is not None:
         these = and_(these, cached_calls.c.workflow == workflow)
-    return connection.execute(delete(cached_calls).where(tuple_(*_KEY).in_(select(*_KEY).where(these).limit(PORTION)))).rowcount
+    some = select(*_KEY).where(these).limit(PORTION).with_for_update(skip_locked=True)
+    return connection.execute(delete(cached_calls).where(tuple_(*_KEY).in_(some))).rowcount
 
 
 def expired(connection: Connection, now: int) -> int:

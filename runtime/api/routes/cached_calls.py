@@ -24,7 +24,7 @@ async def size(request: Request) -> Response:
 
 
 @router.delete("/v1/cached-calls", **documented({200: answers.CachedCallsCleared}))
-async def clear(request: Request, workflow: Annotated[str | None, Query(max_length=100)] = None) -> Response:
+async def clear(request: Request, workflow: Annotated[str | None, Query(pattern=r"^[a-z0-9-]{1,63}$")] = None) -> Response:
     """Forget them all, or those that one workflow has asked for: every question is asked anew."""
     gone = await finish(services(request).cached_calls.clear(caller(request, ADMIN).tenant, workflow))
     return json({"removed": gone})

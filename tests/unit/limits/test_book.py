@@ -237,3 +237,13 @@ def test_keys_nobody_uses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
     assert [key.account for key in cluster.book.keys] == ["2", "3", "4"]
     cluster.book.tidy(cluster.now + IDLE_SECONDS + 1)
     assert cluster.book.keys == {}
+
+
+def test_who_finds_no_room_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.limits.book.MAX_WAITING", 5)
+    book, wanted = Book(), asks(8, in_flight=2)
+    assert not book.take(Batch("p", 1, tuple(wanted), full=True), 100.0)
+    assert [waiting.ask.number for waiting in book.serve(100.0)] == [1, 2]
+    assert not book.take(Batch("p", 2, tuple(wanted[2:]), full=True, held=tuple(wanted[:2])), 100.1)
+    assert (book.waiting, len(book.key(KEY).out)) == (5, 2), "what is out stays known"
+    assert book.take(Batch("p", 3, tuple(wanted[3:]), full=True, held=tuple(wanted[1:3])), 100.2)
