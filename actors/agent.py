@@ -9,6 +9,7 @@ import ray
 from actors import deltas, wire
 from actors.directory import PULSE_SECONDS, Directory, Pulse, Report
 from actors.envelopes import credentials
+from actors.limits import SupervisedCallCache, exchange
 from actors.names import AGENT, unlisted
 from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
 from actors.recorder import Recorder
@@ -17,6 +18,8 @@ from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
 from runtime.deltas.fan import Fan
 from runtime.deltas.subscriptions import Subscriptions
+from runtime.ids import uuid7
+from runtime.limits.limiter import Limiter
 from runtime.metrics import Metrics
 from runtime.steps.context import StepServices
 from runtime.steps.flights import FlightKey
@@ -40,8 +43,17 @@ class AgentActor(HearsSigterm):
         self._keys = credentials(wanted)
         said = Fan()
         self._subscriptions = Subscriptions(said)
-        observe, keys = self._metrics.provider_call, self._keys
-        services = StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=observe, credentials=keys, deltas=said)
+        self._limiter = Limiter(exchange, f"{name}/{uuid7()}", waited=self._metrics.limiter_wait, refused=self._metrics.limiter_refusal)
+        services = StepServices(
+            wanted,
+            open_artifacts(wanted),
+            record=self._recorder.record,
+            observe=self._metrics.provider_call,
+            credentials=self._keys,
+            deltas=said,
+            limiter=self._limiter,
+            call_cache=SupervisedCallCache(),
+        )
         self._runner = StepRunner(services)
         self._pulse = Pulse(self._report, self._learn, self._metrics)
         if wanted.run_mode == "live":
@@ -104,6 +116,7 @@ class AgentActor(HearsSigterm):
         """Report for the last time and give connections and threads back; the caller kills the process then."""
         await self._pulse.stop()
         await self._runner.close()
+        await self._limiter.close()
         self._closed.set()
 
     async def _leave_on_sigterm(self) -> None:
@@ -126,6 +139,7 @@ class AgentActor(HearsSigterm):
 
     def _learn(self, directory: Directory) -> None:
         self._keys.heard(directory.keys)
+        self._limiter.heard(directory.limited)
 
     def _report(self) -> Report:
         self._recorder.forget_old()

@@ -9,6 +9,7 @@ import structlog
 from ray.exceptions import RayError
 
 from actors.names import SUPERVISOR, forget, handle
+from runtime.limits.messages import Where
 from runtime.metrics import Delta, Metrics
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,8 @@ class Directory:
     agents: dict[str, int] = field(default_factory=dict)
     keys: str = ""
     """The version of all provider keys: another one means that some key has changed."""
+    limited: tuple[Where, ...] = ()
+    """Provider keys and models that have a limit no setting says: model calls to them ask for leave."""
 
 
 class Pulse:

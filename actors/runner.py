@@ -78,6 +78,15 @@ class RayRunner:
             raise Overloaded("the metrics hub does not answer", retry_after=1) from None
         return text
 
+    async def provider_limits(self, tenant: str) -> list[dict[str, Any]]:
+        """Raises Overloaded while the Supervisor does not answer."""
+        try:
+            shown: list[dict[str, Any]] = await asyncio.wait_for(handle(SUPERVISOR).provider_limits.remote(tenant), METRICS_SECONDS)
+        except (RayError, ValueError, TimeoutError):
+            forget(SUPERVISOR)
+            raise Overloaded("the limiter does not answer", retry_after=1) from None
+        return shown
+
     def _flush(self) -> int:
         """Everything nudged since the last tick: one call per actor."""
         wanted, self._nudges = self._nudges, {}

@@ -1,5 +1,5 @@
 """Supervisor: the one detached actor. Keeps the pools at their size, tells the living who died, fires schedules, sends webhooks, counts
-the metrics of the cluster, and lets what is old go.
+the metrics of the cluster, lets what is old go, and says when models may be asked.
 
 It keeps nothing that matters: without it runs go on, dead owners are noticed by their heartbeats a little later, and ticks are caught up.
 """
@@ -24,10 +24,13 @@ from runtime.artifacts.open import open_artifacts
 from runtime.clock import SystemClock
 from runtime.errors import StoreUnavailable
 from runtime.gateway import Gateway
+from runtime.limits.desk import Desk
+from runtime.limits.messages import Answer, Batch
 from runtime.local import open_courier
 from runtime.metrics import Registry
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
+from runtime.store.cached_call_protocol import CachedCall
 from runtime.store.key_protocol import ProviderKeyRow
 from runtime.store.open import open_store
 
@@ -47,6 +50,7 @@ class SupervisorActor:
         self._store = await open_store(self._settings.database, durability=self._settings.durability)
         self._registry = Registry()
         self._clock = SystemClock()
+        self._desk = Desk()
         self._active, self._counted, self._keys = 0, 0.0, ""
         self._open_pools()
         self._cores = float(ray.cluster_resources().get("CPU", 1))
@@ -98,6 +102,27 @@ class SupervisorActor:
         return [] if row is None else [row]
 
     @unlisted
+    async def permits(self, batch: Batch) -> Answer:
+        """What an AgentActor says of its model calls; answered when one of them may go out, or after a few seconds."""
+        return await self._desk.exchange(batch)
+
+    @unlisted
+    async def provider_limits(self, tenant: str) -> list[dict[str, Any]]:
+        """What the limiter knows of this tenant's keys and the operator's."""
+        return self._desk.shown(tenant)
+
+    @unlisted
+    async def cached_call(self, tenant: str, digest: str, now: int) -> list[CachedCall]:
+        """The kept answer to this question, or none."""
+        found = await self._store.cached_calls.find(tenant, digest, now)
+        return [] if found is None else [found]
+
+    @unlisted
+    async def keep_call(self, call: CachedCall) -> None:
+        """Keep an answer."""
+        await self._store.cached_calls.keep(call)
+
+    @unlisted
     async def ready(self) -> None:
         """Return when both pools have their least size."""
         await self._agents.ready()
@@ -118,6 +143,7 @@ class SupervisorActor:
         await self._scheduler.stop()
         await asyncio.gather(self._workflows.drain(), self._dedicated.drain())
         await self._agents.drain()
+        self._desk.close()
         await self._courier.stop()
         await self._store.close()
 
@@ -140,7 +166,7 @@ class SupervisorActor:
         await self._dedicated.tend()
 
     def _directory(self) -> Directory:
-        return Directory(self._workflows.loads(), self._agents.loads(), self._keys)
+        return Directory(self._workflows.loads(), self._agents.loads(), self._keys, self._desk.limited())
 
     async def _count(self) -> None:
         """The runs that have not ended, and whether provider keys have changed, from the database, at most once a second."""
@@ -164,8 +190,9 @@ class SupervisorActor:
             except (RayError, ValueError):
                 log.info("hint_lost", actor=other)
 
-    async def _agent_died(self, name: str, owner: str) -> None:
-        """Owners notice by their failed calls; Ray starts the actor anew."""
+    async def _agent_died(self, name: str, owner: str) -> None:  # noqa: ARG002 - AgentActors own nothing
+        """Owners notice by their failed calls; Ray starts the actor anew. What its calls held of the limiter is free."""
+        self._desk.died(name)
 
     async def _drain_workflow(self, actor: Any) -> None:
         await actor.drain.remote(self._settings.drain_ms)

@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from runtime.agents.credentials import FromSettings
 from runtime.artifacts.open import open_artifacts
@@ -21,6 +21,8 @@ from runtime.host import Host
 from runtime.ids import uuid7
 from runtime.keys.base_urls import BaseUrls
 from runtime.keys.credentials import StoredCredentials
+from runtime.limits.desk import Desk
+from runtime.limits.limiter import Limiter
 from runtime.metrics import Metrics, Registry
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
@@ -63,8 +65,8 @@ class LocalExecutor(Executor):
 class LocalRunner:
     """The gateway's way to a host in the same process."""
 
-    def __init__(self, host: Host, metrics: Metrics, store: Store) -> None:
-        self._host = host
+    def __init__(self, host: Host, metrics: Metrics, store: Store, desk: Desk) -> None:
+        self._host, self._desk = host, desk
         self._metrics = metrics
         self._store = store
         self._registry = Registry()
@@ -74,6 +76,9 @@ class LocalRunner:
 
     async def watch(self, run_id: str, after: int, timeout: float) -> None:
         await self._host.watch(run_id, after, timeout)
+
+    async def provider_limits(self, tenant: str) -> list[dict[str, Any]]:
+        return self._desk.shown(tenant)
 
     async def metrics(self) -> bytes:
         self._registry.apply(self._metrics.drain())
@@ -105,11 +110,24 @@ class LocalPlatform:
             artifacts = open_artifacts(self.settings)
             metrics = Metrics()
             keys = local_keys(self.store, box, self.settings)
-            services = StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call, credentials=keys, deltas=self.deltas)
+            desk = Desk()
+            stack.callback(desk.close)
+            limiter = Limiter(desk.exchange, f"local/{uuid7()}", waited=metrics.limiter_wait, refused=metrics.limiter_refusal)
+            stack.push_async_callback(limiter.close)
+            services = StepServices(
+                self.settings,
+                artifacts,
+                record=self._record,
+                observe=metrics.provider_call,
+                credentials=keys,
+                deltas=self.deltas,
+                limiter=limiter,
+                call_cache=self.store.cached_calls,
+            )
             executor = LocalExecutor(services)
             stack.push_async_callback(executor.close)
             self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
-            runner = LocalRunner(self.host, metrics, self.store)
+            runner = LocalRunner(self.host, metrics, self.store, desk)
             janitor = asyncio.create_task(Janitor(self.store.retention, artifacts, self.settings, SystemClock()).run(), name="janitor")
             stack.push_async_callback(stopped, janitor)
             self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)

@@ -9,8 +9,13 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 BUCKETS = (1, 5, 10, 30, 60, 120, 300, 600)
-Delta = tuple[Literal["run"], str, str, str, float] | tuple[Literal["call"], str, str, float]
-"""`("run", workflow, status, mode, seconds)` or `("call", provider, status, seconds)`: plain data that crosses processes."""
+Delta = (
+    tuple[Literal["run"], str, str, str, float]
+    | tuple[Literal["call"], str, str, float]
+    | tuple[Literal["limiter_wait"], str, float]
+    | tuple[Literal["limiter_refusal"], str]
+)
+"""`("run", workflow, status, mode, seconds)`, `("call", provider, status, seconds)`, and so on: plain data that crosses processes."""
 MAX_DELTAS = 100_000
 """Deltas kept while the registry cannot be reached; beyond it the oldest are dropped: metrics are best effort, memory is not."""
 
@@ -28,6 +33,14 @@ class Metrics:
     def provider_call(self, provider: str, status: str, seconds: float) -> None:
         """A model call has returned."""
         self._add(("call", provider, status, seconds))
+
+    def limiter_wait(self, provider: str, seconds: float) -> None:
+        """A model call has waited for the limiter."""
+        self._add(("limiter_wait", provider, seconds))
+
+    def limiter_refusal(self, provider: str) -> None:
+        """A provider has refused a model call because there were too many."""
+        self._add(("limiter_refusal", provider))
 
     def drain(self) -> list[Delta]:
         """Everything since the last drain; the caller now answers for it."""
@@ -54,6 +67,10 @@ class Registry:
         )
         self._calls = Counter("provider_api_calls_total", "Model calls", ["provider", "status"], registry=self._registry)
         self._latency = Histogram("provider_api_latency_seconds", "Seconds of a model call", ["provider"], registry=self._registry)
+        self._waits = Histogram("provider_limiter_wait_seconds", "Seconds a model call waited for the limiter", ["provider"], registry=self._registry)
+        self._refusals = Counter(
+            "provider_limiter_refusals_total", "Model calls a provider refused because there were too many", ["provider"], registry=self._registry
+        )
         self._active = Gauge("active_runs", "Runs that have not ended", registry=self._registry)
 
     def apply(self, deltas: list[Delta]) -> None:
@@ -63,6 +80,10 @@ class Registry:
                 _, workflow, status, mode, seconds = delta
                 self._runs.labels(workflow, status, mode).inc()
                 self._duration.labels(workflow, mode).observe(seconds)
+            elif delta[0] == "limiter_wait":
+                self._waits.labels(delta[1]).observe(delta[2])
+            elif delta[0] == "limiter_refusal":
+                self._refusals.labels(delta[1]).inc()
             else:
                 _, provider, status, seconds = delta
                 self._calls.labels(provider, status).inc()

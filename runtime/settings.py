@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from runtime.limit_settings import ProviderLimits
 from runtime.tool_settings import SOURCE_NAME, Api, McpServer
 
 
@@ -21,6 +22,7 @@ def _named(*names: str) -> Any:
 
 
 Days = Annotated[float, Field(ge=0)]
+ProviderName = Literal["openai", "openai-compatible", "anthropic", "google", "bedrock"]
 SourceName = Annotated[str, Field(pattern=rf"^{SOURCE_NAME}$")]
 
 
@@ -84,6 +86,11 @@ class Settings(BaseSettings):
     """Whether `code` steps may run. Their programs reach nothing, but they are programs that whoever may publish a workflow brings along."""
     outbound_allow: list[str] = []
     """`host`, `host:port`, or CIDR that http steps and tools may reach although it is not a public address; tools also without TLS."""
+
+    provider_limits: dict[ProviderName, ProviderLimits] = {}
+    """How much each key of a provider may be asked, by the provider's name; of several limits of one key the lowest counts."""
+    call_cache_max_bytes: Annotated[int, Field(ge=0)] = 256 * 2**20
+    """What kept answers of models may take in the database; the oldest go first."""
 
     apis: dict[SourceName, Api] = {}
     """HTTP APIs that agents may use as tools, by name."""

@@ -9,7 +9,7 @@ import typer
 from actors.cli.exits import CommandError, Exit
 from actors.cli.output import Json, line, print_json, table, when
 
-provider_keys = typer.Typer(no_args_is_help=True, help="Keys of model providers: list, set, test, delete.")
+provider_keys = typer.Typer(no_args_is_help=True, help="Keys of model providers: list, set, limit, test, delete.")
 Provider = Annotated[str, typer.Argument(help="openai, openai-compatible, anthropic, google or bedrock.")]
 MAX_READ = 64 * 1024
 """Characters read from standard input."""
@@ -61,6 +61,28 @@ def try_key(provider: Provider, *, as_json: Json = False) -> None:
     else:
         line(f"{entry['verdict']}: {entry['detail']} ({entry['took_ms']} ms)", "green" if entry["ok"] else "red")
     raise typer.Exit(Exit.OK if entry["ok"] else Exit.FAILED)
+
+
+@provider_keys.command()
+def limit(
+    provider: Provider,
+    requests: Annotated[int | None, typer.Option("--requests-per-minute", min=1, help="Not limited when absent.")] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens-per-minute", min=1, help="Of questions and answers together.")] = None,
+    in_flight: Annotated[int | None, typer.Option("--in-flight", min=1, help="Requests that have no answer yet.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Set all limits of the stored key."""
+    from actors.cli.client import api
+
+    body = {"requests_per_minute": requests, "tokens_per_minute": tokens, "in_flight": in_flight}
+    with api() as client:
+        entry = client.call("PUT", f"{_path(provider)}/limits", json=body)
+    if as_json:
+        print_json(entry)
+    else:
+        said = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in entry["limits"].items() if value is not None)
+        line(f"{provider}: {said or 'no limits'}")
 
 
 @provider_keys.command()

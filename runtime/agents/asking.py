@@ -20,6 +20,8 @@ class Request:
     messages: "list[ModelMessage]"
     settings: "ModelSettings | None"
     parameters: "ModelRequestParameters"
+    patience: float | None = None
+    """Seconds it may be waited for, because another model stands by; None: as long as the step allows."""
 
 
 Ask = Callable[[Request], Awaitable["ModelResponse"]]

@@ -5,6 +5,7 @@ from contextvars import ContextVar
 
 import httpx2
 
+from runtime.agents.hearing import tell
 from runtime.errors import StepFailed
 
 MAX_ANSWER_BYTES = 16 * 2**20
@@ -27,6 +28,7 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
         """The answer; reading it raises StepFailed `response_too_large` beyond the limit. Raises `response_invalid` for a packed one."""
         request.headers["accept-encoding"] = "identity"
         response = await self._inner.handle_async_request(request)
+        tell(response.headers)
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             raise StepFailed("response_invalid", "the answer is packed, although that was not offered")

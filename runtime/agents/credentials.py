@@ -7,6 +7,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from runtime.errors import StepFailed
+from runtime.limit_settings import NO_LIMITS, ProviderLimits
 from runtime.settings import Settings
 
 OPERATOR: Mapping[str, tuple[str, str]] = {
@@ -32,6 +33,8 @@ class Credential:
     """None: the provider's own."""
     trusted: bool = False
     """Whether the operator chose the address. Anybody else's is reached through the guarded way out alone (runtime/steps/outbound.py)."""
+    limits: ProviderLimits = NO_LIMITS
+    """How much may be asked with it, besides what the settings say of the provider."""
 
 
 class Credentials(Protocol):

@@ -17,7 +17,7 @@ FALLBACK = "fallback"
 class Ledger:
     """The calls of one agent step: those the journal has are given back, the others are made and recorded.
 
-    A body is `{name, n, id?, result, usage?}`: `name` is `model`, `tool:<name>` or `tools` (what tools there are), `n` counts the calls of that
+    A body is `{name, n, id?, result, usage?, cached?}`: `name` is `model`, `tool:<name>` or `tools` (what tools there are), `n` counts the calls of that
     name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart. Three names are no
     calls: `discarded`, `fallback` with `{model, instead_of, because}` as its result, and `answer`.
     """
@@ -61,6 +61,8 @@ class Ledger:
                 body["id"] = call_id
             if usage is not None:
                 body["usage"] = usage(result)
+                if body["usage"].pop("cached", False):
+                    body["cached"] = True
             await self._record(body)
         return result
 

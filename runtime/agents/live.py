@@ -58,14 +58,14 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
             return AgentOutcome(None, _spent(usage, toolbox, ledger), asks=tuple(toolbox.asks))
         said = result.new_messages()
         by = answered_by(said)
-        spent = _spent(usage, toolbox, ledger) | ({} if by is None else {"model": by})
+        spent = _spent(usage, toolbox, ledger) | model.saved | ({} if by is None else {"model": by})
         return AgentOutcome(result.output, spent, _told(spec, said, tools, result.output) if context.keep_messages else None)
     except (StepFailed, AgentRunError, UserError) as error:
         failed = classify(error, model.current.provider, model.secrets)
         if failed.error_code == "model_output_invalid":
             await ledger.discard()
         if usage.requests:
-            failed.details["usage"] = _spent(usage, toolbox, ledger)
+            failed.details["usage"] = _spent(usage, toolbox, ledger) | model.saved
         raise failed from error.__cause__ if failed is error else error
 
 

@@ -12,6 +12,7 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
 from runtime.agents.asking import Layer, Request, through
+from runtime.agents.caching import CACHED, SAVED_USD, told
 from runtime.agents.context import Observe
 from runtime.agents.factories import FACTORIES, REQUEST_SECONDS
 from runtime.agents.failures import classify
@@ -50,6 +51,7 @@ class LedgerModel(WrapperModel):
         self._choices, self._ledger, self._providers, self._observe = list(choices), ledger, providers, observe
         self._send = through(layers, self._sent)
         self._streaming = streaming or Streaming(None, "auto", structured=False)
+        self._cached, self._saved_usd = 0, 0.0
         ids = [choice.model_id for choice in choices]
         decided = (ledger.moved or {}).get("model")
         self._place = ids.index(decided) if decided in ids else 0
@@ -62,7 +64,16 @@ class LedgerModel(WrapperModel):
             return ModelMessagesTypeAdapter.dump_python(fresh, mode="json", exclude_none=True)[0]
 
         body = await self._ledger.call("model", ask, usage=_usage)
-        return _response(fresh[0] if fresh else ModelMessagesTypeAdapter.validate_python([body])[0])
+        response = _response(fresh[0] if fresh else ModelMessagesTypeAdapter.validate_python([body])[0])
+        if (response.metadata or {}).get(CACHED):
+            self._cached += 1
+            self._saved_usd += (response.metadata or {}).get(SAVED_USD) or 0.0
+        return response
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """What earlier answers were given instead of asked for, for the usage of the step."""
+        return {CACHED: self._cached, SAVED_USD: round(self._saved_usd, 9)} if self._cached else {}
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -121,7 +132,7 @@ class LedgerModel(WrapperModel):
         if len(self._choices) > 1:
             messages = choice.model.prepare_messages(messages, parameters)
         try:
-            return await self._send(Request(choice, messages, settings, parameters))
+            return await self._send(Request(choice, messages, settings, parameters, PATIENCE_SECONDS if len(self._choices) > 1 else None))
         except Exception as error:
             raise classify(error, choice.provider, self.secrets) from error
 
@@ -168,4 +179,4 @@ def _response(message: ModelMessage) -> ModelResponse:
 
 def _usage(body: dict[str, Any]) -> dict[str, Any]:
     usage = body.get("usage", {})
-    return {name: usage[name] for name in ("input_tokens", "output_tokens", "cost") if name in usage}
+    return {name: usage[name] for name in ("input_tokens", "output_tokens", "cost") if name in usage} | told(body.get("metadata"))

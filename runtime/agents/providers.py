@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from runtime.agents.credentials import Credential, Credentials, FromSettings
 from runtime.agents.factories import CONNECT_SECONDS, FACTORIES, REQUEST_SECONDS, build
 from runtime.errors import StepFailed
+from runtime.limit_settings import NO_LIMITS, ProviderLimits
+from runtime.limits.messages import Key, Spot
 from runtime.lru import Lru
 from runtime.settings import Settings
 
@@ -19,8 +21,9 @@ if TYPE_CHECKING:  # imported where they are used: pydantic_ai costs a process 1
 MAX_CONNECTIONS = 1_000
 MAX_MODELS = 256
 
-_Key = tuple[str, str, str, str | None, bool, str]
-"""Tenant, provider, the key's fingerprint, base URL, whether that is trusted, model."""
+_Key = tuple[str, str, str, str | None, bool, str, ProviderLimits]
+"""Tenant, provider, the key's fingerprint, base URL, whether that is trusted, model, limits of the key."""
+_NOWHERE = Spot(Key("", "", ""), "", NO_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Choice:
     model_id: str = ""
     """As the definition writes it."""
     tenant: str = "default"
+    spot: Spot = _NOWHERE
+    """Where its requests go, for the limiter."""
+    base_url: str | None = None
+    """None: the provider's own address."""
 
 
 class Providers:
@@ -45,6 +52,7 @@ class Providers:
         """`credentials`: where keys come from; those of the settings when absent. `guarded`: makes the way out to addresses of tenants."""
         self._credentials = FromSettings(settings) if credentials is None else credentials
         self._guarded = guarded
+        self._limits: dict[str, ProviderLimits] = {**settings.provider_limits}
         self._clients: dict[bool, httpx2.AsyncClient] = {}
         self._models: Lru[_Key, Choice] = Lru(MAX_MODELS)
 
@@ -58,11 +66,13 @@ class Providers:
             known = ", ".join(f"{known}:<model>" for known in sorted(FACTORIES))
             raise StepFailed("model_unknown", f"'{model_id}' is not a model this installation knows; write {known}", retryable=False)
         credential = await self._credentials.of(tenant, provider)
-        key = (tenant, provider, _fingerprint(credential), credential.base_url, credential.trusted, name)
+        limits = self._limits.get(provider, NO_LIMITS).lowest(credential.limits)
+        key = (tenant, provider, _fingerprint(credential), credential.base_url, credential.trusted, name, limits)
         if (found := self._models.get(key)) is None:
             # An SDK's import takes a second, during which all other steps of this process would stand still.
             model = await asyncio.to_thread(build, provider, credential, self._client(credential), name)
-            found = Choice(provider, model, _secrets(credential), model_id, tenant)
+            spot = Spot(_account(tenant, credential), name, limits)
+            found = Choice(provider, model, _secrets(credential), model_id, tenant, spot, credential.base_url)
             self._models.put(key, found)
         return found
 
@@ -100,6 +110,12 @@ class Providers:
 def _secrets(credential: Credential) -> tuple[str, ...]:
     key = "" if credential.key is None else credential.key.get_secret_value()
     return (key,) if key else ()
+
+
+def _account(tenant: str, credential: Credential) -> Key:
+    """The operator's keys are limited once for all tenants, because the provider does not tell those apart either."""
+    account = hashlib.sha256(f"{_fingerprint(credential)}\n{credential.base_url or ''}".encode()).hexdigest()[:32]
+    return Key("" if credential.trusted else tenant, credential.provider, account)
 
 
 def _fingerprint(credential: Credential) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
+from runtime.limit_settings import Count
 from runtime.schedules.spec import Moment, ScheduleBody
 
 Label = Annotated[str, Field(min_length=1, max_length=63)]
@@ -100,6 +101,16 @@ class ProviderKeyBody(Body):
     """The provider's own address when absent. https, unless the operator lists the host."""
 
 
+class ProviderLimitsBody(Body):
+    """The limits of a stored provider key."""
+
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    """Of questions and answers together."""
+    in_flight: Count | None = None
+    """Requests that have no answer yet."""
+
+
 class PauseBody(Body):
     """Why a schedule is paused."""
 
@@ -188,6 +199,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     DecideBody,
     KeyBody,
     ProviderKeyBody,
+    ProviderLimitsBody,
     EndpointBody,
     EndpointChange,
     HookBody,

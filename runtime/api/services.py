@@ -19,6 +19,7 @@ from runtime.keys.service import ProviderKeys
 from runtime.scheduling.service import Scheduling
 from runtime.secrets import open_box
 from runtime.settings import Settings
+from runtime.store.cached_call_protocol import CachedCalls
 from runtime.store.catalog_protocol import Catalog
 from runtime.store.open import Store
 
@@ -38,6 +39,7 @@ class Services:
     provider_keys: ProviderKeys = field(kw_only=True)
     conversations: Conversations = field(kw_only=True)
     deltas: Deltas = field(kw_only=True)
+    cached_calls: CachedCalls = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -61,6 +63,7 @@ def over(store: Store, gateway: Gateway, settings: Settings, deltas: Deltas | No
         provider_keys=ProviderKeys(store.provider_keys, box, BaseUrls(settings.outbound_allow)),
         conversations=Conversations(store.conversations),
         deltas=Fan() if deltas is None else deltas,
+        cached_calls=store.cached_calls,
     )
 
 

@@ -19,6 +19,7 @@ MAX_STEPS = 1_000
 MAX_MAP_ITEMS = 100_000
 MAX_LOOP_ITERATIONS = 10_000
 MAX_SLOTS = 100_000
+MAX_TTL = 30 * 86_400_000
 
 
 class StepKind(StrEnum):
@@ -93,6 +94,23 @@ class AgentLimits(Model):
     tool_calls: Annotated[int, Field(ge=0, le=10_000)] = 200
     tokens: PositiveInt | None = None
     """Input and output together, over all calls."""
+    limiter_wait: Duration = 3_600_000
+    """How long one model call may wait for the limiter of its provider key before the attempt fails with `rate_limited`."""
+
+
+def _ttl(ms: int) -> int:
+    if not 1000 <= ms <= MAX_TTL:
+        raise ValueError("a cached answer is given again for 1s to 30d")
+    return ms
+
+
+class Cache(Model):
+    """Answers to the very same question are given again instead of asked for again. Absent: they are not."""
+
+    ttl: Annotated[Duration, AfterValidator(_ttl)]
+    """How old an answer may be."""
+    scope: Literal["workflow", "tenant"] = "workflow"
+    """Who shares answers: the steps of this workflow, in all its runs, or all workflows of the tenant whose steps say `tenant`."""
 
 
 class Agent(Model):
@@ -117,6 +135,8 @@ class Agent(Model):
     stream: bool | Literal["auto"] = "auto"
     """Whether models are asked for their text while they write it: `auto` does so when somebody follows the run with `deltas` as a call begins."""
     limits: AgentLimits = AgentLimits()
+    cache: Cache | None = None
+    """Whether earlier answers may be given again; each model call is asked for when absent."""
 
 
 class Http(Model):

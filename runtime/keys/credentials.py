@@ -109,4 +109,4 @@ class StoredCredentials:
             raise StepFailed("provider_key_unreadable", f"the stored key for {row.provider} cannot be opened: {error}") from None
         if pair.base_url is not None:
             await self._urls.check(pair.base_url)
-        return Credential(row.provider, pair.key, pair.base_url)
+        return Credential(row.provider, pair.key, pair.base_url, limits=pair.limits)

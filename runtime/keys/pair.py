@@ -1,4 +1,4 @@
-"""A key and the address it is for, as one secret: neither can be exchanged without the other."""
+"""A key and the address it is for, as one secret: neither can be exchanged without the other. Its limits lie beside them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from pydantic_core import from_json, to_json
 
 from runtime.errors import SecretUnreadable
+from runtime.limit_settings import NO_LIMITS, ProviderLimits
 from runtime.secrets import SecretBox
 from runtime.store.key_protocol import ProviderKeyRow
 
@@ -21,19 +22,22 @@ class Pair:
 
     key: SecretStr | None
     base_url: str | None
+    limits: ProviderLimits = NO_LIMITS
 
     def sealed(self, box: SecretBox, row: ProviderKeyRow) -> str:
         """The envelope for this row."""
         key = None if self.key is None else self.key.get_secret_value()
-        return box.seal(to_json({"key": key, "base_url": self.base_url}), row.place)
+        limits = {"limits": self.limits.model_dump(exclude_none=True)} if self.limits.some else {}
+        return box.seal(to_json({"key": key, "base_url": self.base_url, **limits}), row.place)
 
     @classmethod
     def of(cls, row: ProviderKeyRow, box: SecretBox) -> Self:
         """What the row holds. Raises SecretUnreadable."""
         found = from_json(box.open(row.envelope, row.place))
-        if not isinstance(found, dict) or found.keys() != {"key", "base_url"}:
+        if not isinstance(found, dict) or found.keys() - {"limits"} != {"key", "base_url"}:
             raise SecretUnreadable("a stored provider key is not in a form this version knows")
-        return cls(None if found["key"] is None else SecretStr(found["key"]), found["base_url"])
+        limits = ProviderLimits.model_validate(found.get("limits", {}))
+        return cls(None if found["key"] is None else SecretStr(found["key"]), found["base_url"], limits)
 
     @property
     def last_four(self) -> str | None:

@@ -17,6 +17,7 @@ from runtime.keys.base_urls import BaseUrls
 from runtime.keys.pair import Pair
 from runtime.keys.probe import Probed, Verdict, probe
 from runtime.keys.providers import PROVIDERS
+from runtime.limit_settings import NO_LIMITS, ProviderLimits
 from runtime.secrets import SecretBox
 from runtime.steps.outbound import Outbound
 from runtime.store.key_protocol import ProviderKeyRow
@@ -51,6 +52,7 @@ class KeyView:
             "last_four": None if self.pair is None else self.pair.last_four,
             "fingerprint": None if self.pair is None else self.pair.fingerprint,
             "readable": self.pair is not None,
+            "limits": None if self.pair is None else self.pair.limits.model_dump(),
             "created_at": rfc3339(self.row.created_at),
             "updated_at": rfc3339(self.row.updated_at),
         }
@@ -78,16 +80,25 @@ class ProviderKeys:
         return self._view(await self._row(tenant, provider))
 
     async def put(self, tenant: str, provider: str, key: SecretStr | None, base_url: str | None, *, by: str) -> KeyView:
-        """Set key and address together; what was there before is gone. Raises NotFound for an unknown provider, RequestInvalid."""
+        """Set key and address together; what was there before is gone, but for limits. Raises NotFound for an unknown provider, RequestInvalid."""
         if provider not in OPERATOR:
             raise NotFound(f"there is no provider {provider[:40]!a}; known: {', '.join(sorted(OPERATOR))}")
         self._check(provider, key, base_url)
         if key is None:
             await self._check_keyless(tenant, provider)
-        now = self._clock.now()
-        row, pair = ProviderKeyRow(uuid7(now), tenant, provider, "", now, now), Pair(key, base_url)
-        view = KeyView(await self._store.put(replace(row, envelope=pair.sealed(self._box, row))), pair)
+        before = await self._store.key(tenant, provider)
+        known = None if before is None else self._view(before).pair
+        # Another key of the same account has the same limits, as a rule.
+        pair = Pair(key, base_url, NO_LIMITS if known is None else known.limits)
+        view = await self._stored(tenant, provider, pair)
         log.info("provider_key_set", tenant=tenant, provider=provider, base_url=view.base_url, fingerprint=pair.fingerprint, by=by)
+        return view
+
+    async def limit(self, tenant: str, provider: str, limits: ProviderLimits, *, by: str) -> KeyView:
+        """Set the limits of a stored key, and leave the rest as it is. Raises NotFound, SecretUnreadable."""
+        pair = replace(Pair.of(await self._row(tenant, provider), self._box), limits=limits)
+        view = await self._stored(tenant, provider, pair)
+        log.info("provider_key_limited", tenant=tenant, provider=provider, by=by, **limits.model_dump())
         return view
 
     async def remove(self, tenant: str, provider: str, *, by: str) -> None:
@@ -109,6 +120,11 @@ class ProviderKeys:
             self._tests -= 1
         log.info("provider_key_tested", tenant=tenant, provider=provider, verdict=tested.verdict.value, status=tested.status, by=by)
         return tested
+
+    async def _stored(self, tenant: str, provider: str, pair: Pair) -> KeyView:
+        now = self._clock.now()
+        row = ProviderKeyRow(uuid7(now), tenant, provider, "", now, now)
+        return KeyView(await self._store.put(replace(row, envelope=pair.sealed(self._box, row))), pair)
 
     async def _tested(self, view: KeyView, pair: Pair) -> Probed:
         wrong = "the key has no base URL" if view.base_url is None else self._urls.problem(view.base_url)

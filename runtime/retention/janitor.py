@@ -70,6 +70,8 @@ class Janitor:
         await self._until_none(lambda: self._store.expired_keys(now))
         await self._until_none(lambda: self._store.old_keys(keys=now - KEY_MS, tickets=now - TICKET_MS))
         await self._until_none(lambda: self._store.forgotten_workflows(now - WORKFLOW_MS))
+        await self._until_none(lambda: self._store.expired_answers(now))
+        await self._until_none(lambda: self._store.surplus_answers(self._settings.call_cache_max_bytes))
         days = self._settings.conversation_days
         if days is not None:
             await self._until_none(lambda: self._store.old_conversations(now - round(days * DAY_MS)))

@@ -5,8 +5,12 @@ from functools import partial
 from typing import Any
 
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
+from runtime.agents.asking import Layer
+from runtime.agents.caching import Caching
 from runtime.agents.context import AgentContext, Callee
+from runtime.agents.limiting import WAIT_SECONDS, Limiting
 from runtime.agents.providers import Providers
+from runtime.definition.types import parse_duration
 from runtime.deltas.voice import Speaker
 from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices, Work
@@ -39,7 +43,7 @@ class AgentKind:
 
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
         """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
-        outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(work))
+        outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(spec, work))
         return Outcome(outcome.output, outcome.usage, outcome.messages, outcome.asks)
 
     async def close(self) -> None:
@@ -47,7 +51,7 @@ class AgentKind:
         await self._providers.aclose()
         await self._toolsets.close()
 
-    def _context(self, work: Work) -> AgentContext:
+    def _context(self, spec: dict[str, Any], work: Work) -> AgentContext:
         call, record, deltas = work.call, self._services.record, self._services.deltas
         return AgentContext(
             providers=self._providers,
@@ -57,6 +61,7 @@ class AgentKind:
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
+            layers=self._layers(spec, work),
             speaker=None if deltas is None else Speaker(deltas, call.run_id, call.step_key, work.index, work.attempt),
             toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent, call.workflows),
             history=call.history,
@@ -64,6 +69,18 @@ class AgentKind:
             load=self._services.artifacts.get,
             keep_messages=call.keep_messages,
         )
+
+    def _layers(self, spec: dict[str, Any], work: Work) -> list[Layer]:
+        """What each request to a model passes, outermost first."""
+        call, layers = work.call, list[Layer]()
+        if (wish := spec.get("cache")) is not None and (cache := self._services.call_cache) is not None:
+            shared = wish.get("scope") == "tenant"
+            layers.append(Caching(cache, call.tenant, call.workflow, parse_duration(wish["ttl"]), shared=shared, read=work.attempt == 1))
+        if (limiter := self._services.limiter) is not None:
+            wait = (spec.get("limits") or {}).get("limiter_wait")
+            seconds = WAIT_SECONDS if wait is None else parse_duration(wait) / 1000
+            layers.append(Limiting(limiter, call.run_id, wait=seconds, clock=work.clock))
+        return layers
 
     def _callee(self, work: Work, reference: str) -> Callee:
         function = resolve(reference, self._allowed, group=TOOLS)

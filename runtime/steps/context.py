@@ -12,8 +12,10 @@ from runtime.artifacts.protocol import ArtifactStore
 from runtime.deltas.delta import Sink
 from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
+from runtime.limits.limiter import Limiter
 from runtime.settings import Settings
 from runtime.steps.protocol import Item, StepCall
+from runtime.store.cached_call_protocol import CallCache
 
 MAX_ARTIFACTS = 1_000
 """Named artifacts one attempt may save."""
@@ -35,6 +37,10 @@ class StepServices:
     """Where the keys of model calls come from; None knows the operator's alone."""
     deltas: Sink | None = None
     """Where the text of model calls goes while it comes; None: nowhere."""
+    limiter: Limiter | None = None
+    """Whom model calls ask for leave; None: nobody."""
+    call_cache: CallCache | None = None
+    """Where answers are kept for steps that want it; None keeps none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +75,8 @@ class Clock:
     seconds: float | None
     expire: Callable[[], None]
     _handle: asyncio.TimerHandle | None = None
+    _left: float | None = None
+    """Seconds, while it stands still."""
 
     def start(self) -> None:
         """Count from now. Starting again counts anew."""
@@ -76,7 +84,21 @@ class Clock:
         if self.seconds is not None:
             self._handle = asyncio.get_running_loop().call_later(self.seconds, self.expire)
 
+    def pause(self) -> None:
+        """Stand still until `resume`: what was left is left then."""
+        if self._handle is not None:
+            left = max(0.0, self._handle.when() - asyncio.get_running_loop().time())
+            self.stop()
+            self._left = left
+
+    def resume(self) -> None:
+        """Go on where `pause` has stopped."""
+        if self._left is not None:
+            self._handle = asyncio.get_running_loop().call_later(self._left, self.expire)
+            self._left = None
+
     def stop(self) -> None:
+        self._left = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from runtime.store.cached_calls import SqlCachedCalls
 from runtime.store.catalog import SqlCatalog
 from runtime.store.connect import Durability, connect
 from runtime.store.database import Database
@@ -31,6 +32,7 @@ class Store:
     hooks: SqlHooks
     provider_keys: SqlProviderKeys
     conversations: SqlConversations
+    cached_calls: SqlCachedCalls
     durability: str
     database: Database
     writer: Writer
@@ -71,6 +73,7 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         hooks=SqlHooks(writer, reader),
         provider_keys=SqlProviderKeys(writer, reader),
         conversations=SqlConversations(writer, reader),
+        cached_calls=SqlCachedCalls(writer, reader),
         retention=SqlRetention(database, writer, reader),
         schedules=SqlSchedules(writer, reader),
         durability=database.durability,

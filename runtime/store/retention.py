@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from runtime.store import candidates, conversations, sweeps
+from runtime.store import cached_calls, candidates, conversations, sweeps
 from runtime.store.candidates import Candidate, Rule
 from runtime.store.database import Database
 from runtime.store.operations import Work
@@ -79,6 +79,15 @@ class SqlRetention:
 
     async def _end(self, tenant: str, name: str, before: int) -> int:
         return await self._write(lambda connection: conversations.remove_some(connection, tenant, name, before))
+
+    async def expired_answers(self, now: int) -> int:
+        """Delete a portion of kept answers that have expired; how many."""
+        return await self._write(lambda connection: cached_calls.expired(connection, now))
+
+    async def surplus_answers(self, most: int) -> int:
+        """Delete a portion of the oldest kept answers while all together have more than `most` bytes; how many."""
+        total = await self._reader.read(cached_calls.total_bytes)
+        return await self._write(cached_calls.oldest) if total > most else 0
 
     async def referenced(self, digests: Collection[str]) -> set[str]:
         """Those of these contents that any run refers to."""

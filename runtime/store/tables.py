@@ -356,3 +356,17 @@ exchanges = Table(
     Column("at", BigInteger, nullable=False),
     Column("messages", Text, nullable=False),
 )
+
+# Answers of models that are kept to be given again. Nothing depends on a row being there.
+cached_calls = Table(
+    "cached_calls",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("workflow", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("answer", Text, nullable=False),  # last: whoever sums sizes need not read it
+)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -32,6 +33,9 @@ class Idle:
 
     async def watch(self, run_id: str, after: int, timeout: float) -> None:
         return
+
+    async def provider_limits(self, tenant: str) -> list[dict[str, Any]]:
+        return []
 
     async def metrics(self) -> bytes:
         return b"active_runs 0\n"

@@ -59,6 +59,7 @@ async def test_a_key_goes_in_and_its_end_comes_out(client: httpx2.AsyncClient) -
         "last_four": "4590",
         "fingerprint": made["fingerprint"],
         "readable": True,
+        "limits": {"requests_per_minute": None, "tokens_per_minute": None, "in_flight": None},
         "created_at": made["created_at"],
         "updated_at": made["updated_at"],
     }

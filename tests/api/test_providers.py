@@ -58,7 +58,6 @@ def waits(events: list[Event], step: str) -> list[int]:
 
 
 PASSING: dict[str, tuple[Any, str]] = {
-    "busy": (Refuse(429), "rate_limited"),
     "broken": (Refuse(500), "provider_unavailable"),
     "away": (Refuse(503), "provider_unavailable"),
     "overloaded": (Refuse(529), "provider_unavailable"),
@@ -114,11 +113,20 @@ async def test_what_does_not_pass_is_tried_once(server: OpenAIServer, platform: 
         assert (failed.attempt, failed.body["error"]["retryable"]) == (1, False), step
 
 
-async def test_retry_after_is_honoured(server: OpenAIServer, platform: LocalPlatform) -> None:
+async def test_a_busy_provider_is_waited_for_without_another_attempt(server: OpenAIServer, platform: LocalPlatform) -> None:
     server.say(Refuse(429, retry_after=2), Text("at last"))
-    row, events = await carry_out(platform, "a")
+    row, events = await carry_out(platform, "a", retry=None)
     assert row.status == "succeeded"
-    assert 2000 <= waits(events, "a")[0] < 3000
+    (ended,) = of(events, Kind.STEP_SUCCEEDED, "a")
+    (started,) = of(events, Kind.STEP_STARTED, "a")
+    assert 2000 <= ended.at - started.at < 6000
+
+
+async def test_a_provider_that_stays_busy_is_left_to_the_retries(server: OpenAIServer, platform: LocalPlatform) -> None:
+    server.say(*[Refuse(429, retry_after=0)] * 4, Text("at last"))
+    row, events = await carry_out(platform, "a")
+    assert (row.status, server.calls) == ("succeeded", 5)
+    assert [event.body["error"]["code"] for event in of(events, Kind.STEP_RETRYING, "a")] == ["rate_limited"]
 
 
 async def test_a_deadline_is_kept(server: OpenAIServer, platform: LocalPlatform) -> None:

@@ -162,6 +162,8 @@ class OpenAIServer:
     port: int = 0
     latency: float = 0.0
     """Seconds every answer takes besides."""
+    beside: dict[str, str] = field(default_factory=dict)
+    """Headers of every answer."""
     requests: list[Received] = field(default_factory=list)
     default: Callable[[Received], Answer] = field(default=lambda request: Output({}) if OUTPUT_TOOL in request.tools else Text("an answer"))
     closing: bool = False
@@ -234,7 +236,7 @@ class OpenAIServer:
                 await (release.wait() if release else asyncio.sleep(seconds or 0))
                 await self._give(inner, number, request, send)
             case Refuse(status, message, retry_after, code):
-                headers = [] if retry_after is None else [(b"retry-after", str(retry_after).encode())]
+                headers = self._beside() + ([] if retry_after is None else [(b"retry-after", str(retry_after).encode())])
                 await _send(send, status, json.dumps(self.refusal(status, message, code)).encode(), headers=headers)
             case Raw(body, content_type, encoding):
                 await _send(send, 200, body, content_type.encode(), [] if encoding is None else [(b"content-encoding", encoding.encode())])
@@ -252,7 +254,7 @@ class OpenAIServer:
                 await self._stream(answer, number, request, send)
             case _:
                 inner = answer.answer if isinstance(answer, Streamed) else answer
-                await _send(send, 200, json.dumps(self.completion(inner, number, request)).encode())
+                await _send(send, 200, json.dumps(self.completion(inner, number, request)).encode(), headers=self._beside())
 
     async def _stream(self, answer: Answer, number: int, request: Received, send: Any) -> None:
         match answer:
@@ -303,6 +305,9 @@ class OpenAIServer:
     def _chunk(completion: dict[str, Any], delta: dict[str, Any], reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return event({**completion, "object": "chat.completion.chunk", "choices": [choice], "usage": None})
+
+    def _beside(self) -> list[tuple[bytes, bytes]]:
+        return [(name.encode(), value.encode()) for name, value in self.beside.items()]
 
     def completion(self, answer: Answer, number: int, request: Received) -> dict[str, Any]:
         """The body of an answer."""

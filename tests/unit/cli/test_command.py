@@ -56,6 +56,8 @@ def test_help_names_every_command_and_exit_code(command):
         "artifacts",
         "keys",
         "provider-keys",
+        "limits",
+        "cache",
         "endpoints",
         "hooks",
         "tools",

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from actors.cli import app
 from actors.cli.exits import Exit
+from actors.cli.limits import _rows
 from runtime.api.app import build_app
 from runtime.api.keys import ensure_local_key
 from runtime.api.services import over
@@ -488,3 +489,42 @@ def test_a_provider_that_does_not_take_the_key_is_a_failed_check(agentic, monkey
     monkeypatch.setattr(service, "probe", refused)
     assert "refused: the provider refuses the key" in agentic("provider-keys", "test", "anthropic", expect=Exit.FAILED).output
     agentic("provider-keys", "delete", "anthropic")
+
+
+def test_limits_and_kept_answers(agentic):
+    assert "no provider key is in use" in agentic("limits").output
+    assert agentic("limits", "--json").data == []
+    agentic("provider-keys", "limit", "openai", "--in-flight", "5", expect=Exit.NOT_FOUND)
+    agentic("provider-keys", "set", "openai", stdin="sk-canary-2718281828454711")
+    assert "requests per minute: 3000, in flight: 5" in agentic("provider-keys", "limit", "openai", "--requests-per-minute", "3000", "--in-flight", "5").output
+    assert agentic("provider-keys", "limit", "openai", "--json").data["limits"]["in_flight"] is None
+    agentic("provider-keys", "limit", "openai", "--in-flight", "0", expect=Exit.USAGE)
+    agentic("provider-keys", "delete", "openai")
+    assert "0 answers, 0 bytes" in agentic("cache", "show").output
+    assert "0 answers forgotten" in agentic("cache", "clear", "--workflow", "note").output
+    assert agentic("cache", "clear", "--json").data == {"removed": 0}
+
+
+def test_the_table_of_limits():
+    model = {
+        "model": "m",
+        "requests_per_minute": 500.0,
+        "tokens_per_minute": None,
+        "careful_requests_per_minute": 120.4,
+        "paused_ms": 4000,
+        "refusals": 2,
+        "waiting": 7,
+    }
+    entry = {
+        "provider": "openai",
+        "shared": False,
+        "limits": {"requests_per_minute": 3000, "tokens_per_minute": None, "in_flight": 50},
+        "in_flight": 3,
+        "waiting": 7,
+    }
+    assert _rows({**entry, "models": [model]}) == [
+        ("openai", "all", "3000", "", "3 of 50", "7", "", ""),
+        ("openai", "m", "120", "", "", 7, "4 s", 2),
+    ]
+    (row,) = _rows({**entry, "shared": True, "in_flight": None, "waiting": None, "models": []})
+    assert row[0] == "openai (operator's)"
