@@ -7,7 +7,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from actors.cli import approvals, artifacts, definitions, endpoints, hooks, keys, maintenance, platform, provider_keys, run, runs, schedules, secrets, tools
+from actors.cli import (
+    approvals,
+    artifacts,
+    definitions,
+    endpoints,
+    hooks,
+    keys,
+    maintenance,
+    platform,
+    provider_keys,
+    recording,
+    run,
+    runs,
+    schedules,
+    secrets,
+    testing,
+    tools,
+)
 from actors.cli.exits import SUMMARY, CommandError, Exit, exit_for_code
 
 
@@ -67,6 +84,8 @@ app.command()(platform.up)
 app.command()(platform.down)
 app.command()(platform.status)
 app.command()(run.run)
+app.command()(recording.record)
+app.command()(testing.test)
 app.command()(definitions.validate)
 app.command()(definitions.schema)
 app.add_typer(definitions.workflows, name="workflows")

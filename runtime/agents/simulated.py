@@ -23,7 +23,7 @@ SENTENCES = 5
 async def run_simulated(spec: dict[str, Any], context: AgentContext) -> AgentOutcome:
     """Answer without a model. Raises StepFailed `simulation_impossible` when no value for the schema is found, and what tools raise."""
     topic, prompt = spec["instructions"], spec["prompt"]
-    ledger = Ledger(context.replay, context.record)
+    ledger = Ledger(context.replay, context.record, context.source)
     references = [entry for entry in spec["tools"] if isinstance(entry, str)]  # the others are on the network
     toolbox = Toolbox(function_tools(references, context), ledger, spec["limits"]["tool_calls"]) if references else None
     said = await _ask_tools(toolbox, spec, context.seed) if toolbox is not None else []

@@ -66,7 +66,7 @@ class Kind(StrEnum):
     SIGNAL_RECEIVED = "signal.received"
     """body: {name, payload, message_id}"""
     CALL_FINISHED = "call.finished"
-    """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, result, usage?, cost?}"""
+    """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, id?, asked? (a hash), result, usage?, cost?}"""
 
 
 RUN_ENDS = (Kind.RUN_SUCCEEDED, Kind.RUN_FAILED, Kind.RUN_CANCELED)

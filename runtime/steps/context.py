@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -13,6 +13,9 @@ from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
 from runtime.settings import Settings
 from runtime.steps.protocol import Item, StepCall
+
+if TYPE_CHECKING:  # it speaks of `Work`
+    from runtime.steps.stage import Stage
 
 MAX_ARTIFACTS = 1_000
 """Named artifacts one attempt may save."""
@@ -32,6 +35,8 @@ class StepServices:
     """Told of every model call: provider, status, seconds."""
     credentials: Credentials | None = None
     """Where the keys of model calls come from; None knows the operator's alone."""
+    stage: "Stage | None" = None
+    """Stands in for the world outside, in tests and replays."""
 
 
 @dataclass(slots=True, eq=False)
