@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from runtime.simulation.testing.runner import Result
 
 
-def test(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]", help="Test files, or folders with *.test.yaml; the present folder when absent.")] = None,
+def run_tests(
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATHS]", help="Test files, or folders with *.test.yaml; this one when absent.")] = None,
     only: Annotated[str, typer.Option("--only", "-k", metavar="TEXT", help="Only tests with this text in their name.")] = "",
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML.")] = None,
     *,

@@ -88,6 +88,7 @@ class Expect(_Strict):
     ran: list[str] = Field(default_factory=list)
     """Steps that succeeded or failed."""
     skipped: list[str] = Field(default_factory=list)
+    """Steps that never began."""
     calls: dict[str, Annotated[Any, BeforeValidator(_calls)]] = Field(default_factory=dict)
     """How many model calls an agent step made, or by name; how many attempts any other step took."""
     error: Annotated[ExpectedError, BeforeValidator(_error)] | None = None

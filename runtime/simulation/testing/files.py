@@ -19,6 +19,7 @@ from runtime.errors import AgenticError, DefinitionInvalid, NotFound
 from runtime.simulation.testing.document import Case, Document
 from runtime.simulation.testing.names import SUFFIXES
 
+
 @dataclass(frozen=True, slots=True)
 class TestFile:
     """A test file that is known to be right. `sources` are the texts of its workflow and of those it starts."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from xml.etree.ElementTree import Element, ElementTree, SubElement, indent  # noqa: S405 - written, never parsed
+from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 from runtime.simulation.testing.runner import Result
 
