@@ -1,6 +1,8 @@
 """`agentic test`: run the tests of workflows, without a server, without a network, in virtual time."""
 
 import asyncio
+import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +22,7 @@ def run_tests(
     only: Annotated[str, typer.Option("--only", "-k", metavar="TEXT", help="Only tests with this text in their name.")] = "",
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML.")] = None,
     *,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what steps log, stacks of functions that raised included.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run tests of workflows. The exit code is 0 when all pass, 1 when one fails, 2 when a file is not valid, 3 when there is none."""
@@ -29,6 +32,7 @@ def run_tests(
     files = discover([Path(path) for path in paths or ["."]])
     if not files:
         raise CommandError("there are no tests here: files are called *.test.yaml", Exit.NOT_FOUND)
+    _set_up_logs(verbose=verbose)
     results, broken = asyncio.run(_run(files, only, load_settings(), quiet=as_json))
     if junit is not None:
         from runtime.simulation.testing.junit import write_junit
@@ -39,6 +43,17 @@ def run_tests(
     else:
         _conclude(results, len(broken))
     raise typer.Exit(Exit.USAGE if broken else Exit.OK if all(result.passed for result in results) else Exit.FAILED)
+
+
+def _set_up_logs(*, verbose: bool) -> None:
+    """Logs go to standard error, so that they do not get in between results."""
+    import structlog
+
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.ERROR),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 async def _run(files: Sequence[Path], only: str, settings: "Settings", *, quiet: bool) -> "tuple[list[Result], dict[Path, list[str]]]":
