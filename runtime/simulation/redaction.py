@@ -37,7 +37,8 @@ class Redaction:
     """Takes secrets out of JSON: those it is told of, and what looks like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= SHORTEST}, key=len, reverse=True)
+        self._secrets: list[str] = []
+        self._learn(secrets)
 
     def of(self, value: Any) -> Any:
         """The same JSON with `***` in place of secrets."""
@@ -50,11 +51,16 @@ class Redaction:
         return value
 
     def of_answer(self, output: Any) -> Any:
-        """The output of an http step."""
-        if isinstance(output, dict) and isinstance(output.get("headers"), dict):
-            headers = {name: HIDDEN if name.lower() in HEADERS else value for name, value in output["headers"].items()}
-            output = {**output, "headers": headers}
+        """The output of an http step. What its cookies and credentials say is taken out of everything that comes after, too."""
+        headers = output.get("headers") if isinstance(output, dict) else None
+        if isinstance(headers, dict):
+            hidden = {name: str(value) for name, value in headers.items() if name.lower() in HEADERS}
+            self._learn([*self._secrets, *hidden.values()])
+            output = {**output, "headers": {**headers, **dict.fromkeys(hidden, HIDDEN)}}
         return self.of(output)
+
+    def _learn(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= SHORTEST}, key=len, reverse=True)
 
     def _text(self, text: str) -> str:
         for secret in self._secrets:
