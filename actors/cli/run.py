@@ -87,13 +87,20 @@ def _session(order: Order) -> "AbstractAsyncContextManager[Session]":
             from actors.cli.simulated import simulated
 
             return simulated(settings, stage)
+        _refuse_others(stage)
         from actors.cli.local import local
 
         return local()
+    _refuse_others(order.stage)
     from actors.cli.connection import connect
     from actors.cli.sessions import remote
 
     return remote(connect())
+
+
+def _refuse_others(stage: Staging) -> None:
+    if stage.others:
+        raise CommandError("--with is for simulated runs with --local and for replays; publish workflows otherwise", Exit.USAGE)
 
 
 async def _execute(order: Order) -> Exit:

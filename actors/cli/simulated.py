@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actors.cli.inputs import read_text
@@ -54,6 +55,7 @@ class SimulatedSession(LocalSession):
             cassette = self._replay[0]
             inputs = {**cassette.inputs, **request["inputs"]}
             wanted = request_of(workflow, inputs, mode=cassette.run.mode, seed=cassette.run.seed, run_id=cassette.run.id)
+        wanted = replace(wanted, labels=request.get("labels") or {})
         self._run_id = (await self._platform.gateway.start(TENANT, wanted)).run.run_id
         self._time = asyncio.create_task(self._pass_time(), name="time")
         return self._run_id
@@ -95,7 +97,7 @@ class SimulatedSession(LocalSession):
 @asynccontextmanager
 async def simulated(settings: Settings, staging: "Staging") -> AsyncIterator[SimulatedSession]:
     """A session on a stage of its own."""
-    replay = None
+    replay: tuple[Cassette, ReplayStage] | None = None
     stage: ScriptStage | ReplayStage = ScriptStage(Script())
     start = SystemClock().now()
     if staging.replay is not None:

@@ -150,7 +150,7 @@ async def test_a_prompt_that_has_changed_is_told_at_once(taped: Cassette):
 
 
 async def test_a_step_that_was_not_there_is_told(taped: Cassette):
-    more = ASKS.replace("outputs:", '  more: {agent: {prompt: hello}}\noutputs:')
+    more = ASKS.replace("outputs:", "  more: {agent: {prompt: hello}}\noutputs:")
     _, stage = await replayed(taped, more, KID)
     assert "step more was not carried out at all when this was recorded" in stage.differences
 
@@ -198,7 +198,10 @@ async def test_answers_of_http_steps_attempt_by_attempt_and_pass_by_pass(tmp_pat
     from runtime.simulation.starting import request_of, run_id_of
     from tests.unit.simulation.plays import SETTINGS, START
 
-    answers = {"get": [{"status": 500}, {"body": {"ok": 1}, "headers": {"Set-Cookie": "session=of-somebody"}}], "poll": [{"body": {"done": False}}, {"body": {"done": True}}]}
+    answers = {
+        "get": [{"status": 500}, {"body": {"ok": 1}, "headers": {"Set-Cookie": "session=of-somebody"}}],
+        "poll": [{"body": {"done": False}}, {"body": {"done": True}}],
+    }
     people = People(
         {"review": deque([Decision(True, comment="fine", after=5_000)])},
         {"word": deque([Sending({"last": False}, after=60_000), Sending({"last": True}, after=1_000)])},
@@ -221,7 +224,30 @@ async def test_answers_of_http_steps_attempt_by_attempt_and_pass_by_pass(tmp_pat
 
 
 def test_texts_survive_the_file(tmp_path: Path):
-    texts = ["", "null", "1", "1e5", "0x1F", "no", "- a", "a: b", " lead", "trail ", "two\nlines\n", "#x", "'q'", '"q"', "☃ 𝄞", "\t", "a\r\nb", "~", ".5", "&a *b", "2026-01-01", "{x}"]
+    texts = [
+        "",
+        "null",
+        "1",
+        "1e5",
+        "0x1F",
+        "no",
+        "- a",
+        "a: b",
+        " lead",
+        "trail ",
+        "two\nlines\n",
+        "#x",
+        "'q'",
+        '"q"',
+        "☃ 𝄞",
+        "\t",
+        "a\r\nb",
+        "~",
+        ".5",
+        "&a *b",
+        "2026-01-01",
+        "{x}",
+    ]
     run = {"id": "r", "mode": "live", "seed": 3, "created_at": "2026-01-01T00:00:00Z", "status": "succeeded"}
     same = [{"twice": texts}] * 2
     cassette = Cassette.model_validate({"cassette": 1, "workflow": "w", "version": "0" * 64, "run": run, "inputs": {"texts": texts, "same": same}, "steps": []})
@@ -257,7 +283,7 @@ def test_what_is_no_cassette(tmp_path: Path, text: str, place: tuple[int, int] |
 )
 def test_what_looks_like_a_secret_is_taken_out(secret: str):
     cleaned = Redaction(["the-configured-one"]).of({"a": [f"before {secret} after"], secret: 1})
-    word = secret.split()[-1].split("me:")[-1].split("@")[0]
+    word = secret.rsplit(maxsplit=1)[-1].rsplit("me:", maxsplit=1)[-1].split("@", maxsplit=1)[0]
     assert HIDDEN in cleaned["a"][0]
     assert word not in str(cleaned)
     assert cleaned["a"][0].startswith("before ")
@@ -267,5 +293,3 @@ def test_what_looks_like_a_secret_is_taken_out(secret: str):
 def test_ordinary_words_stay():
     text = "skip the task-list at https://example.com/a:b@c, risk-free; basic ideas, pk 7"
     assert Redaction(["short"]).of(text) == text
-
-
