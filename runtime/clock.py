@@ -1,8 +1,18 @@
 """Time as a value: the engine never asks for it, everyone else asks one of these."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
+
+
+class Alarm(Protocol):
+    """Something that will be called at its time."""
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        ...
 
 
 class Clock(Protocol):
@@ -16,6 +26,10 @@ class Clock(Protocol):
         """Seconds on a clock that never jumps. The only clock that decides who is alive."""
         ...
 
+    def at(self, moment: int, ring: Callable[[], None]) -> Alarm:
+        """Have `ring` called in the running event loop once `now` has come to `moment` (ms), soon if it has already."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -25,6 +39,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def at(self, moment: int, ring: Callable[[], None]) -> Alarm:
+        return asyncio.get_running_loop().call_later(max(0, moment - self.now()) / 1000, ring)
 
 
 def rfc3339(ms: int) -> str:

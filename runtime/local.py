@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from runtime.agents.credentials import FromSettings
 from runtime.artifacts.open import open_artifacts
-from runtime.clock import SystemClock
+from runtime.clock import Clock, SystemClock
 from runtime.courier import Courier, Sender
 from runtime.deltas.fan import Fan
 from runtime.gateway import Gateway
@@ -35,6 +35,7 @@ from runtime.steps.isolated import LocalIsolated
 from runtime.steps.outbound import Outbound
 from runtime.steps.protocol import Executor, StepCall, StepResult
 from runtime.steps.runner import StepRunner
+from runtime.steps.stage import Stage
 from runtime.store.open import Store, open_store
 from runtime.store.protocol import OwnerRow
 from runtime.store.sealed import checked_box
@@ -42,15 +43,16 @@ from runtime.version import VERSION
 
 
 class LocalExecutor(Executor):
-    """Steps in this process; those with `resources` in one of their own."""
+    """Steps in this process; those with `resources` in one of their own, unless a stage stands in for the world."""
 
     def __init__(self, services: StepServices) -> None:
         self._shared = StepRunner(services)
         self._isolated = LocalIsolated(services)
+        self._staged = services.stage is not None
 
     async def execute(self, calls: Sequence[StepCall]) -> AsyncGenerator[list[StepResult], None]:
-        shared = [call for call in calls if "resources" not in call.spec]
-        alone = [call for call in calls if "resources" in call.spec]
+        shared = [call for call in calls if self._staged or "resources" not in call.spec]
+        alone = [] if self._staged else [call for call in calls if "resources" in call.spec]
         async for batch in _merged(self._shared.execute(shared), self._isolated.execute(alone)):
             yield batch
 
@@ -97,16 +99,19 @@ class LocalPlatform:
     store: Store
     schedules: Scheduling
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, stage: Stage | None = None) -> None:
+        """`stage`: stands in for the world outside. Nothing then works beside the runs: no schedule fires, no webhook is sent, nothing is cleaned up."""
         self.settings = settings
         self.deltas = Fan()
+        self.clock = clock or SystemClock()
+        self._stage = stage
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self.store = await open_store(self.settings.database, durability=self.settings.durability)
             stack.push_async_callback(self.store.close)
-            box = await checked_box(self.store, self.settings, SystemClock().now())
+            box = await checked_box(self.store, self.settings, self.clock.now())
             artifacts = open_artifacts(self.settings)
             metrics = Metrics()
             keys = local_keys(self.store, box, self.settings)
@@ -123,23 +128,27 @@ class LocalPlatform:
                 deltas=self.deltas,
                 limiter=limiter,
                 call_cache=self.store.cached_calls,
+                stage=self._stage,
             )
             executor = LocalExecutor(services)
             stack.push_async_callback(executor.close)
-            self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
+            owner = new_owner("local")
+            self.host = Host(owner=owner, store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics, clock=self.clock)
             runner = LocalRunner(self.host, metrics, self.store, desk)
-            janitor = asyncio.create_task(Janitor(self.store.retention, artifacts, self.settings, SystemClock()).run(), name="janitor")
-            stack.push_async_callback(stopped, janitor)
-            self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)
-            courier = open_courier(self.store, self.settings)
-            courier.start()
-            stack.push_async_callback(courier.stop)  # after the host: what its last turns tell is sent too
+            self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings, self.clock)
+            if self._stage is None:
+                janitor = asyncio.create_task(Janitor(self.store.retention, artifacts, self.settings, self.clock).run(), name="janitor")
+                stack.push_async_callback(stopped, janitor)
+                courier = open_courier(self.store, self.settings)
+                courier.start()
+                stack.push_async_callback(courier.stop)  # after the host: what its last turns tell is sent too
             await self.host.start()
             stack.push_async_callback(self.host.stop, self.settings.drain_ms)
             self.schedules = Scheduling(self.gateway, self.store.schedules)
-            scheduler = Scheduler(self.gateway, self.store.schedules, self.gateway.clock)
-            scheduler.start()
-            stack.push_async_callback(scheduler.stop)
+            if self._stage is None:
+                scheduler = Scheduler(self.gateway, self.store.schedules, self.gateway.clock)
+                scheduler.start()
+                stack.push_async_callback(scheduler.stop)
             self._stack = stack.pop_all()
         return self
 

@@ -18,10 +18,12 @@ from actors.cli import (
     maintenance,
     platform,
     provider_keys,
+    recording,
     run,
     runs,
     schedules,
     secrets,
+    testing,
     tools,
 )
 from actors.cli.exits import SUMMARY, CommandError, Exit, exit_for_code
@@ -83,6 +85,8 @@ app.command()(platform.up)
 app.command()(platform.down)
 app.command()(platform.status)
 app.command()(run.run)
+app.command()(recording.record)
+app.command("test")(testing.run_tests)
 app.command()(definitions.validate)
 app.command()(definitions.schema)
 app.add_typer(definitions.workflows, name="workflows")

@@ -1,6 +1,6 @@
 """A session without a server: the whole platform in this process, on the same database as `agentic up`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ from runtime.deltas.views import heard
 from runtime.gateway import Gateway, views
 from runtime.gateway.starts import StartRequest
 from runtime.local import LocalPlatform
+from runtime.references import reference
+from runtime.values import load
 
 TENANT = "default"
 """The tenant of the key that `agentic up` makes, so that both see the same runs."""
@@ -54,6 +56,17 @@ class LocalSession:
     async def artifact(self, run_id: str, name: str) -> bytes:
         row = await self._gateway.artifact(TENANT, run_id, name)
         return b"".join([chunk async for chunk in self._gateway.content(row.digest)])
+
+    def differences(self) -> Iterable[str]:
+        return ()
+
+    async def kinds(self, run_id: str) -> dict[str, str]:
+        plan = (await self._gateway.state(TENANT, run_id)).plan
+        return {name: step.kind.value for name, step in plan.steps.items()}
+
+    async def value(self, run_id: str, sha256: str) -> Any:
+        size = await self._gateway.value(TENANT, run_id, sha256)
+        return await load(reference(sha256, size), self._gateway.artifacts)
 
 
 @asynccontextmanager

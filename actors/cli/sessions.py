@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -46,6 +46,18 @@ class Session(Protocol):
     async def decide(self, approval_id: str, *, approved: bool, comment: str, form: Any) -> None: ...
 
     async def artifact(self, run_id: str, name: str) -> bytes: ...
+
+    def differences(self) -> Iterable[str]:
+        """Where a replay went another way than what was recorded, the first one first; nothing in other sessions."""
+        ...
+
+    async def kinds(self, run_id: str) -> dict[str, str]:
+        """The kind of each step of a run."""
+        ...
+
+    async def value(self, run_id: str, sha256: str) -> Any:
+        """A large value that the run's events refer to."""
+        ...
 
 
 class RemoteSession:
@@ -123,6 +135,16 @@ class RemoteSession:
 
     async def artifact(self, run_id: str, name: str) -> bytes:
         return (await self._send("GET", f"/v1/runs/{quote(run_id, safe='')}/artifacts/{quote(name)}")).content
+
+    def differences(self) -> Iterable[str]:
+        return ()
+
+    async def kinds(self, run_id: str) -> dict[str, str]:
+        steps = (await self._send("GET", f"/v1/runs/{quote(run_id, safe='')}/steps")).json()["steps"]
+        return {step["step"]: step["kind"] for step in steps}
+
+    async def value(self, run_id: str, sha256: str) -> Any:
+        return (await self._send("GET", f"/v1/runs/{quote(run_id, safe='')}/values/{quote(sha256, safe='')}")).json()
 
 
 @asynccontextmanager

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 Record = Callable[[dict[str, Any]], Awaitable[None]]
 """Keeps the body of one finished call in the run's journal; returns when it is durable."""
 
+Execute = Callable[[], Awaitable[Any]]
+"""Makes one call and gives its JSON."""
+Source = Callable[[str, int, str | None, str | None, Execute], Awaitable[Any]]
+"""Gives the JSON of a call: its name, its number from 1, what the model calls it, the hash of what is asked (`runtime.agents.asked`), and how it
+would be made. Raises StepFailed."""
+
 Observe = Callable[[str, str, float], None]
 """Told of every model call that went out: provider, `success` or the error's code, seconds."""
 
@@ -75,6 +81,10 @@ class AgentContext:
     """Reads an artifact. None: there are none."""
     keep_messages: bool = False
     """Whether the outcome is to tell what was said."""
+    source: Source | None = None
+    """Gives the results of calls in place of making them, in tests and replays."""
+    scripted: bool = False
+    """Whether the models of a simulated step have a script, so that the loop is that of a live one."""
     seed: int = 0
     """Varies the answers of the simulated model; the same seed always gives the same answers."""
 

@@ -1,10 +1,10 @@
 """Calls that were paid for once are not made again: every finished model and tool call is journalled before the loop goes on."""
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from runtime.agents.context import Record
+from runtime.agents.context import Execute, Record, Source
 
 DISCARDED = "discarded"
 """The name of the mark after which earlier calls count no more: they led to an answer that could not be used."""
@@ -17,13 +17,15 @@ FALLBACK = "fallback"
 class Ledger:
     """The calls of one agent step: those the journal has are given back, the others are made and recorded.
 
-    A body is `{name, n, id?, result, usage?, cached?}`: `name` is `model`, `tool:<name>` or `tools` (what tools there are), `n` counts the calls of that
-    name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart. Three names are no
-    calls: `discarded`, `fallback` with `{model, instead_of, because}` as its result, and `answer`.
+    A body is `{name, n, id?, asked?, result, usage?, cached?}`: `name` is `model`, `tool:<name>` or `tools` (what tools there are), `n` counts the calls of
+    that name from 1, and `id` is what the model called a tool call, by which tool calls that ran side by side are told apart; `asked` is the hash of what was
+    asked. Three names are no calls: `discarded`, `fallback` with `{model, instead_of, because}` as its result, and `answer`.
     """
 
-    def __init__(self, replay: Sequence[dict[str, Any]] = (), record: Record | None = None) -> None:
+    def __init__(self, replay: Sequence[dict[str, Any]] = (), record: Record | None = None, source: Source | None = None) -> None:
+        """`source`: where the results of calls come from that the journal has not; they are made when absent."""
         self._record = record
+        self._source = source
         self._counts: Counter[str] = Counter()
         self._known: dict[tuple[str, str | None], deque[dict[str, Any]]] = {}
         self.replayed = 0
@@ -43,7 +45,13 @@ class Ledger:
                     known.append(body)
 
     async def call(
-        self, name: str, execute: Callable[[], Awaitable[Any]], *, call_id: str | None = None, usage: Callable[[Any], dict[str, Any]] | None = None
+        self,
+        name: str,
+        execute: Execute,
+        *,
+        call_id: str | None = None,
+        usage: Callable[[Any], dict[str, Any]] | None = None,
+        asked: Callable[[], str] | None = None,
     ) -> Any:
         """The JSON result of the next call of this name: from the journal, or by executing it and recording its result.
 
@@ -54,11 +62,14 @@ class Ledger:
         if known := self._known.get((name, call_id)):
             self.replayed += 1
             return known.popleft()["result"]
-        result = storable(await execute())
+        digest = None if asked is None or (self._record is None and self._source is None) else asked()
+        result = storable(await (execute() if self._source is None else self._source(name, number, call_id, digest, execute)))
         if self._record is not None:
             body = {"name": name, "n": number, "result": result}
             if call_id is not None:
                 body["id"] = call_id
+            if digest is not None:
+                body["asked"] = digest
             if usage is not None:
                 body["usage"] = usage(result)
                 if body["usage"].pop("cached", False):
@@ -70,7 +81,7 @@ class Ledger:
         """How many calls of this name there are so far, with the one under way: its number."""
         return self._counts[name]
 
-    async def remember(self, name: str, execute: Callable[[], Awaitable[Any]]) -> Any:
+    async def remember(self, name: str, execute: Execute) -> Any:
         """Like `call`, for what costs nothing but must not differ between attempts: it does not count as replayed."""
         replayed = self.replayed
         result = await self.call(name, execute)

@@ -35,7 +35,7 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     """Run the loop to its answer. Raises StepFailed; its `details.usage` says what the attempt took all the same."""
     # All of them at once: that a fallback cannot be used must not come out on the day it is needed.
     choices = [await context.providers.choose(model, context.tenant) for model in models]
-    ledger = Ledger(context.replay, context.record)
+    ledger = Ledger(context.replay, context.record, context.source)
     tools = await tools_of(spec["tools"], context, ledger)
     toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"], context.load)
     asked_for, described = _canonical(spec["output"]), _canonical([_described(tool) for tool in tools])

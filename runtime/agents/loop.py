@@ -33,9 +33,9 @@ async def run_agent(agent: dict[str, Any], *, mode: str, default_model: str | Se
     spec = {**_DEFAULTS, **agent, "limits": {**_LIMITS, **(agent.get("limits") or {})}}
     spec["history"] = checked_history(agent.get("history")) or list(context.history)
     spec["attachments"] = await _attachments(agent.get("attachments"), context)
-    if mode == "simulated":
+    if mode == "simulated" and not context.scripted:
         return _fitting(spec, await run_simulated(spec, context))
-    wanted = spec["model"] or default_model
+    wanted = spec["model"] or default_model or ("scripted:model" if context.scripted else None)
     models = [wanted] if isinstance(wanted, str) else list(wanted or ())
     if not models:
         raise StepFailed("model_missing", "name a model: `agent.model` of the step or `defaults.model` of the workflow", retryable=False)

@@ -11,6 +11,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
+from runtime.agents.asked import of_model
 from runtime.agents.asking import Layer, Request, through
 from runtime.agents.caching import CACHED, SAVED_USD, told
 from runtime.agents.context import Observe
@@ -63,7 +64,7 @@ class LedgerModel(WrapperModel):
             fresh.append(await self._first_answer(messages, model_settings, parameters))
             return ModelMessagesTypeAdapter.dump_python(fresh, mode="json", exclude_none=True)[0]
 
-        body = await self._ledger.call("model", ask, usage=_usage)
+        body = await self._ledger.call("model", ask, usage=_usage, asked=lambda: of_model(messages, parameters))
         response = _response(fresh[0] if fresh else ModelMessagesTypeAdapter.validate_python([body])[0])
         if (response.metadata or {}).get(CACHED):
             self._cached += 1

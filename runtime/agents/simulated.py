@@ -24,7 +24,7 @@ SENTENCES = 5
 async def run_simulated(spec: dict[str, Any], context: AgentContext) -> AgentOutcome:
     """Answer without a model. Raises StepFailed `simulation_impossible` when no value for the schema is found, and what tools raise."""
     topic, prompt = spec["instructions"], spec["prompt"]
-    ledger = Ledger(context.replay, context.record)
+    ledger = Ledger(context.replay, context.record, context.source)
     entries = [entry for entry in spec["tools"] if is_function(entry) or "workflow" in entry]  # the others are on the network
     toolbox = Toolbox(await tools_of(entries, context, ledger), ledger, spec["limits"]["tool_calls"], context.load) if entries else None
     said = await _ask_tools(toolbox, spec, context.seed) if toolbox is not None else []

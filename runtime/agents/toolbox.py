@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import structlog
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+from runtime.agents.asked import of_tool
 from runtime.agents.attachments import Load
 from runtime.agents.consent import CallWaits, changed, form_of, needs_consent, refusal
 from runtime.agents.ledger import Ledger, storable
@@ -61,7 +62,9 @@ class Toolbox:
         if self.calls > self._limit:
             raise StepFailed("agent_limit", f"the agent wanted more than {self._limit} tool calls", retryable=False)
         mark = self._mark(name, call_id)
-        result: dict[str, Any] = await self._ledger.call(f"tool:{name}", lambda: self._execute(name, args, mark), call_id=call_id)
+        result: dict[str, Any] = await self._ledger.call(
+            f"tool:{name}", lambda: self._execute(name, args, mark), call_id=call_id, asked=lambda: of_tool(name, args)
+        )
         return result
 
     def _mark(self, name: str, call_id: str | None) -> str:

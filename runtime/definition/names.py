@@ -15,7 +15,7 @@ class Names:
         """The names whose type the compiler is told. Steps are left out: with thousands of variables each compilation would be slow."""
 
 
-SINGLE = {"item": "dyn", "index": "int", "iteration": "int", "previous": "dyn", "output": "dyn", "body": "dyn", "args": "dyn"}
+SINGLE = {"item": "dyn", "index": "int", "iteration": "int", "previous": "dyn", "output": "dyn", "body": "dyn", "args": "dyn", "outputs": "dyn"}
 STEP_FIELDS = {"output": "dyn", "status": "string", "error": "dyn", "messages": "dyn", "artifacts": "dyn"}
 RUN_FIELDS = {"id": "string", "workflow": "string", "status": "string", "error": "dyn"}
 ROOTS = ("inputs", "steps", "run", *SINGLE)
@@ -78,6 +78,7 @@ def unknown_name(name: str, declared: Names) -> str:
         "run": f"{name} is known only in `finally`" if "run.id" in declared.types else "there is no run here yet; only inputs can be read",
         "body": "only the inputs of a hook have `body`",
         "args": "only `approve` of an agent's tool has `args`",
+        "outputs": "only the checks of a test have `outputs`; elsewhere write steps.<id>.output",
     }
     return places[parts[0]]
 

@@ -32,9 +32,9 @@ _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _PLACE = re.compile(r"position (\d+)")
 
 
-def read(text: str | bytes) -> tuple[Any, Marks]:
-    """The JSON value of a document and where everything in it stands. Raises DefinitionInvalid, never anything else."""
-    source = _decoded(text)
+def read(text: str | bytes, limit: int = MAX_BYTES) -> tuple[Any, Marks]:
+    """The JSON value of a document of at most `limit` bytes and where everything in it stands. Raises DefinitionInvalid, never anything else."""
+    source = _decoded(text, limit)
     first = source.lstrip(" \t\r\n")[:1]
     if not first:
         raise _invalid("the document is empty", 1, 1)
@@ -45,11 +45,11 @@ def read(text: str | bytes) -> tuple[Any, Marks]:
     return value, marks
 
 
-def _decoded(text: str | bytes) -> str:
+def _decoded(text: str | bytes, limit: int) -> str:
     try:
         data = text.encode() if isinstance(text, str) else text
-        if len(data) > MAX_BYTES:
-            raise _invalid(f"the document has {len(data)} bytes, more than {MAX_BYTES}")
+        if len(data) > limit:
+            raise _invalid(f"the document has {len(data)} bytes, more than {limit}")
         return data.decode("utf-8-sig")
     except UnicodeError as error:
         place = _PLACE.search(str(error))

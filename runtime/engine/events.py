@@ -66,7 +66,7 @@ class Kind(StrEnum):
     SIGNAL_RECEIVED = "signal.received"
     """body: {name, payload, message_id}"""
     CALL_FINISHED = "call.finished"
-    """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, result, usage?, cost?}"""
+    """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, id?, asked? (a hash), result, usage?, cost?}"""
     CALL_WAITING = "call.waiting"
     """A tool call waits for a person or a child run; the step goes on when all of its have their answers.
     body: {index?, call (what tells it from the others of its step or item), tool, for: approval|child, id (of the approval or the run), due? (ms)}"""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from runtime.engine.events import Kind
 from runtime.engine.state import RunState
 from runtime.errors import ArtifactMissing, NotFound
 from runtime.gateway.reads import Reads
@@ -10,6 +11,10 @@ from runtime.references import REFERENCE
 from runtime.store.catalog_protocol import ArtifactRow
 from runtime.values import is_reference, load
 
+PAGE = 500
+OFFERS = "tools"
+"""The call of an agent step that is answered with the tools there are: all others are answered with what others have written."""
+_STORED = {Kind.STEP_ITERATED: "output", Kind.SIGNAL_RECEIVED: "payload", Kind.APPROVAL_RESOLVED: "form", Kind.CALL_FINISHED: "result"}
 INLINE_BYTES = 2**20
 """Larger values stay references in answers; `value` streams them."""
 
@@ -45,7 +50,21 @@ class Files(Reads):
         for reference in _references(state):
             if reference["sha256"] == digest:
                 return int(reference["size"])
+        async for reference in self._told(run_id):
+            if reference["sha256"] == digest:
+                return int(reference["size"])
         raise NotFound("the run has no such value", run_id=run_id)
+
+    async def _told(self, run_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Every reference of the journal that the state has forgotten, where only the engine or the gateway writes one."""
+        after = 0
+        while page := await self.journal.events(run_id, after, PAGE):
+            for event in page:
+                body = event.body or {}
+                value = body.get(_STORED.get(event.kind, ""))
+                if is_reference(value) and (event.kind is not Kind.CALL_FINISHED or body["name"] == OFFERS):
+                    yield value[REFERENCE]
+            after = page[-1].seq
 
     async def shown(self, value: Any) -> Any:
         """`value` as an answer shows it: a reference is replaced by what it stands for, unless that is large. Raises ArtifactMissing."""

@@ -47,6 +47,9 @@ class StartRequest:
     idempotency_key: str | None = None
     traceparent: str | None = None
     scheduled: ScheduledBy | None = None
+    run_id: str | None = None
+    """Of a run that repeats another one; a new one is drawn when absent, as is `seed`."""
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class Starts(Workflows):
         inputs, slot = await self._inputs(plan, stored.tenant, request.inputs, pointer)
         now = self.clock.now()
         row = RunRow(
-            run_id=uuid7(now),
+            run_id=request.run_id or uuid7(now),
             tenant=stored.tenant,
             workflow=stored.workflow,
             definition=stored.definition,
@@ -119,7 +122,7 @@ class Starts(Workflows):
             keep_for=definition.retention,
             **slot,
         )
-        created = created_event(row, inputs, traceparent=request.traceparent, scheduled=request.scheduled)
+        created = created_event(row, inputs, traceparent=request.traceparent, scheduled=request.scheduled, seed=request.seed)
         asked: list[Any] = [request.workflow, request.version, request.inputs, request.mode, request.labels, request.priority]
         if request.scheduled is not None:  # what it asks for may change between two tries with the same key; the schedule does not
             asked = ["schedule", request.scheduled.schedule_id]
@@ -165,7 +168,13 @@ class Starts(Workflows):
 
 
 def created_event(
-    row: RunRow, inputs: Any, *, forked_from: dict[str, Any] | None = None, traceparent: str | None = None, scheduled: ScheduledBy | None = None
+    row: RunRow,
+    inputs: Any,
+    *,
+    forked_from: dict[str, Any] | None = None,
+    traceparent: str | None = None,
+    scheduled: ScheduledBy | None = None,
+    seed: int | None = None,
 ) -> Event:
     """The first event of a run. The seed is drawn here, once: what is random later follows from it and replays the same."""
     body: dict[str, Any] = {
@@ -173,7 +182,7 @@ def created_event(
         "definition": row.definition,
         "inputs": inputs,
         "mode": row.mode,
-        "seed": secrets.randbits(63),
+        "seed": secrets.randbits(63) if seed is None else seed,
         "labels": row.labels,
         "traceparent": traceparent or new_traceparent(),
     }

@@ -62,6 +62,11 @@ class Dispatcher:
         """Whether what is in flight outlives this process."""
         return self._executor.detached
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being carried out, or about to be."""
+        return bool(self._waiting or self._tasks)
+
     def send(self, call: StepCall) -> None:
         """Have the call carried out; its results arrive at `receive`."""
         self._waiting.append(call)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class Host:
             shared=neighbours is not None and dedicated_to is None,
             dedicated_to=dedicated_to,
         )
-        self._inbox_now = asyncio.Event()
+        self._inbox_now, self._reading = asyncio.Event(), False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
         self._closed = asyncio.Event()
@@ -141,6 +142,12 @@ class Host:
     def owner(self) -> str:
         """This incarnation's id."""
         return self._owner.owner
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing is under way, so that only time or a new message leads on."""
+        busy = self._reading or self._inbox_now.is_set() or self._opening or self._intake.busy or self._dispatcher.busy
+        return not busy and not any(slot.busy for slot in self._slots.values())
 
     # --- hints from outside ------------------------------------------------------------------------------------------
 
@@ -197,10 +204,12 @@ class Host:
         self._inbox_now.clear()
         if not self._slots:
             return
+        self._reading = True
         for message in await self._journal.inbox(self.owner):
             slot = self._slots.get(message.run_id)
             if slot is not None and slot.deliver(message):
                 self._wake(slot)
+        self._reading = False
 
     async def _beats(self) -> None:
         await asyncio.sleep(self._settings.lease_ms / 4000)
@@ -331,8 +340,7 @@ class Host:
         elif work.more:
             slot.again = True
         elif work.wake_at is not None:
-            delay = max(0, work.wake_at - self._clock.now()) / 1000
-            slot.timer = asyncio.get_running_loop().call_later(delay, self._wake, slot)
+            slot.timer = self._clock.at(work.wake_at, partial(self._wake, slot))
 
     def _forget(self, slot: Slot) -> None:
         slot.quiet()

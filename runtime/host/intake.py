@@ -60,6 +60,12 @@ class Intake:
         self.arriving: set[str] = set()
         """Claimed, and not yet in memory."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claiming = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether runs are being claimed or brought in, or wanted."""
+        return bool(self._claiming or self._wanted or self._now.is_set() or self._tasks)
 
     def want(self, run_ids: Iterable[str] = ()) -> None:
         """Claim these soon."""
@@ -80,8 +86,15 @@ class Intake:
         now = asyncio.get_running_loop().time
         await either(self._now, max(0.0, self._sweep_at - now()))
         self._now.clear()
-        if now() >= self._sweep_at:
-            self._sweep, self._sweep_at = True, now() + POLL_SECONDS
+        self._claiming = True
+        try:
+            await self._claim_all(now())
+        finally:
+            self._claiming = False
+
+    async def _claim_all(self, now: float) -> None:
+        if now >= self._sweep_at:
+            self._sweep, self._sweep_at = True, now + POLL_SECONDS
         if self._dedicated_to is not None:
             await self._take([self._dedicated_to])
             return

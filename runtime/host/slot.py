@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtime.clock import Alarm
 from runtime.engine.state import RunState
 from runtime.steps.protocol import StepResult
 from runtime.store.protocol import Message, RunRow
@@ -35,7 +36,7 @@ class Slot:
     recover: bool = True
     turning: bool = False
     again: bool = True
-    timer: asyncio.TimerHandle | None = None
+    timer: Alarm | None = None
 
     @property
     def run_id(self) -> str:
@@ -53,6 +54,11 @@ class Slot:
         taken = self.results, list(self.messages.values()), self.calls
         self.results, self.messages, self.calls = [], {}, []
         return taken
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is being taken, or there is something to take one for."""
+        return bool(self.turning or self.again or self.results or self.messages or self.calls)
 
     def quiet(self) -> None:
         """Forget the alarm."""

@@ -43,7 +43,9 @@ class AgentKind:
 
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
         """The agent's answer. Raises StepFailed with the codes of runtime.agents."""
-        outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=self._context(spec, work))
+        context, stage = self._context(spec, work), self._services.stage
+        context = context if stage is None else stage.context(context, spec, work)
+        outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=context)
         return Outcome(outcome.output, outcome.usage, outcome.messages, outcome.asks)
 
     async def close(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -16,6 +16,9 @@ from runtime.limits.limiter import Limiter
 from runtime.settings import Settings
 from runtime.steps.protocol import Item, StepCall
 from runtime.store.cached_call_protocol import CallCache
+
+if TYPE_CHECKING:  # it speaks of `Work`
+    from runtime.steps.stage import Stage
 
 MAX_ARTIFACTS = 1_000
 """Named artifacts one attempt may save."""
@@ -41,6 +44,8 @@ class StepServices:
     """Whom model calls ask for leave; None: nobody."""
     call_cache: CallCache | None = None
     """Where answers are kept for steps that want it; None keeps none."""
+    stage: "Stage | None" = None
+    """Stands in for the world outside, in tests and replays."""
 
 
 @dataclass(slots=True, eq=False)

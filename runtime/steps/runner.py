@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
 
 import structlog
 from pydantic_core import to_json
@@ -21,9 +20,10 @@ from runtime.steps.code import CodeKind
 from runtime.steps.context import Clock, StepServices, Work
 from runtime.steps.flights import Flight, FlightKey, Kept, Outbox
 from runtime.steps.http import HttpKind
-from runtime.steps.outcome import Outcome, failure, plain, tidy
+from runtime.steps.outcome import failure, plain, tidy
 from runtime.steps.protocol import Executor, StepCall, StepResult
 from runtime.steps.python import Caller, PythonKind
+from runtime.steps.stage import Staged, StepKindRunner
 from runtime.steps.values import Batch, LoadedValues
 
 SLICE_SECONDS = 0.005
@@ -34,17 +34,15 @@ NEXT_WORKERS = 32
 log = structlog.get_logger(__name__)
 
 
-class StepKindRunner(Protocol):
-    """One kind of step: from the rendered mapping to an outcome."""
-
-    async def run(self, spec: dict[str, Any], work: Work) -> Outcome: ...
-
-    async def close(self) -> None: ...
-
-
 def _usual_kinds(services: StepServices) -> Mapping[str, StepKindRunner]:
     caller = Caller(services)
-    return {"python": PythonKind(services, caller), "http": HttpKind(services), "agent": AgentKind(services, caller), "code": CodeKind(services)}
+    kinds: dict[str, StepKindRunner] = {
+        "python": PythonKind(services, caller),
+        "http": HttpKind(services),
+        "agent": AgentKind(services, caller),
+        "code": CodeKind(services),
+    }
+    return kinds if services.stage is None else {name: Staged(name, kind, services.stage) for name, kind in kinds.items()}
 
 
 class Lane:

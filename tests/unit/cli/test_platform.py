@@ -304,6 +304,25 @@ def test_a_run_without_a_server(agentic, tmp_path, monkeypatch):
     agentic("run", "missing", "--local", expect=Exit.NOT_FOUND)
 
 
+def test_a_run_is_recorded_and_told_again(agentic, tmp_path, monkeypatch):
+    run_id = started(agentic, "ask.yaml")
+    approval_id = waiting_approval(agentic, run_id, "ask")
+    agentic("approvals", "approve", approval_id, "--form", '{"stars": 3}')
+    agentic("runs", "watch", run_id)
+    agentic("record", run_id)
+    agentic("record", started(agentic, "note.yaml", "--watch"), "-o", "note.cassette.yaml")
+    agentic("record", "0198c0de-0000-7000-8000-000000000000", expect=Exit.NOT_FOUND)
+    monkeypatch.setenv("AGENTIC_URL", "http://127.0.0.1:1")
+    told = agentic("run", "ask.yaml", "--replay", "ask.cassette.yaml", "--json").data
+    assert (told["run_id"], told["output"]) == (run_id, {"stars": {"stars": 3}})
+    note = tmp_path / "note.cassette.yaml"
+    note.write_text(note.read_text().replace("output: hello", "output: hi"))
+    assert agentic("run", "note.yaml", "--replay", "note.cassette.yaml", "--json").data["output"] == {"text": "hello!"}
+    recorded = agentic("run", "note.yaml", "--replay", "note.cassette.yaml", "--recorded-python", "--show", "note.txt")
+    assert "hi!" not in recorded.output, "--show is in place of the output"
+    assert "── artifact note.txt ──\n\nhello" in recorded.output
+
+
 def test_old_runs_are_counted_and_pruned(agentic):
     run_id = started(agentic, "note.yaml", "-w")
     started(agentic, "plain-ask.yaml")

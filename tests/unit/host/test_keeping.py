@@ -28,18 +28,17 @@ steps:
 """
 
 
-class Later:
+class Later(SystemClock):
     """Some days from now."""
 
     def __init__(self) -> None:
         self.days = 0.0
-        self._clock = SystemClock()
 
     def now(self) -> int:
-        return self._clock.now() + round(self.days * DAY)
+        return super().now() + round(self.days * DAY)
 
     def monotonic(self) -> float:
-        return self._clock.monotonic() + self.days * 86_400
+        return super().monotonic() + self.days * 86_400
 
 
 def files(home: Path) -> list[Path]:

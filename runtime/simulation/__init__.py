@@ -1,0 +1,1 @@
+"""Runs without the world outside: virtual time, scripts, cassettes, and tests of workflows built on them."""
