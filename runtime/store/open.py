@@ -15,6 +15,7 @@ from runtime.store.reader import Reader
 from runtime.store.retention import SqlRetention
 from runtime.store.schedules.sql import SqlSchedules
 from runtime.store.sql_conversations import SqlConversations
+from runtime.store.sql_money import SqlMoney
 from runtime.store.sql_webhooks import SqlHooks, SqlOutbox
 from runtime.store.writer import Writer
 
@@ -31,6 +32,7 @@ class Store:
     hooks: SqlHooks
     provider_keys: SqlProviderKeys
     conversations: SqlConversations
+    money: SqlMoney
     durability: str
     database: Database
     writer: Writer
@@ -71,6 +73,7 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         hooks=SqlHooks(writer, reader),
         provider_keys=SqlProviderKeys(writer, reader),
         conversations=SqlConversations(writer, reader),
+        money=SqlMoney(writer, reader),
         retention=SqlRetention(database, writer, reader),
         schedules=SqlSchedules(writer, reader),
         durability=database.durability,

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from runtime.store import candidates, conversations, sweeps
+from runtime.store import candidates, conversations, ledger, sweeps
 from runtime.store.candidates import Candidate, Rule
 from runtime.store.database import Database
 from runtime.store.operations import Work
@@ -79,6 +79,10 @@ class SqlRetention:
 
     async def _end(self, tenant: str, name: str, before: int) -> int:
         return await self._write(lambda connection: conversations.remove_some(connection, tenant, name, before))
+
+    async def old_calls(self, before: int) -> int:
+        """Delete a portion of the ledger's rows of calls before `before` (ms); how many."""
+        return await self._write(lambda connection: ledger.forget(connection, before))
 
     async def referenced(self, digests: Collection[str]) -> set[str]:
         """Those of these contents that any run refers to."""
