@@ -11,6 +11,7 @@ from actors.directory import PULSE_SECONDS, Directory, Pulse, Report
 from actors.envelopes import credentials
 from actors.names import AGENT, unlisted
 from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
+from actors.purse import SupervisorPurse
 from actors.recorder import Recorder
 from actors.sigterm import HearsSigterm
 from runtime.agents.loop import warm
@@ -36,8 +37,8 @@ class AgentActor(HearsSigterm):
         self._metrics = Metrics()
         self._recorder = Recorder()
         self._keys = credentials(wanted)
-        services = StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call, credentials=self._keys)
-        self._runner = StepRunner(services)
+        self._purse = SupervisorPurse()
+        self._runner = StepRunner(self._services())
         self._pulse = Pulse(self._report, self._learn, self._metrics)
         if wanted.run_mode == "live":
             await warm()
@@ -109,8 +110,13 @@ class AgentActor(HearsSigterm):
             watch_the_loop(STALL_SECONDS)
             await asyncio.sleep(1)
 
+    def _services(self) -> StepServices:
+        record, observe = self._recorder.record, self._metrics.provider_call
+        return StepServices(self._settings, open_artifacts(self._settings), record=record, observe=observe, credentials=self._keys, purse=self._purse)
+
     def _learn(self, directory: Directory) -> None:
         self._keys.heard(directory.keys)
+        self._purse.heard(directory.budgets)
 
     def _report(self) -> Report:
         self._recorder.forget_old()

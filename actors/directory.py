@@ -37,6 +37,8 @@ class Directory:
     agents: dict[str, int] = field(default_factory=dict)
     keys: str = ""
     """The version of all provider keys: another one means that some key has changed."""
+    budgets: str = ""
+    """The version of the budgets people have set."""
 
 
 class Pulse:

@@ -13,6 +13,7 @@ from typing import Self
 
 from runtime.agents.credentials import FromSettings
 from runtime.artifacts.open import open_artifacts
+from runtime.budgets.cashier import Cashier
 from runtime.clock import SystemClock
 from runtime.courier import Courier, Sender
 from runtime.gateway import Gateway
@@ -103,7 +104,9 @@ class LocalPlatform:
             artifacts = open_artifacts(self.settings)
             metrics = Metrics()
             keys = local_keys(self.store, box, self.settings)
-            executor = LocalExecutor(StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call, credentials=keys))
+            purse = Cashier(self.store.money, SystemClock())
+            services = StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call, credentials=keys, purse=purse)
+            executor = LocalExecutor(services)
             stack.push_async_callback(executor.close)
             self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
             runner = LocalRunner(self.host, metrics, self.store)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from actors.cli import approvals, artifacts, definitions, endpoints, hooks, keys, maintenance, platform, provider_keys, run, runs, schedules, secrets, tools
+from actors.cli import approvals, artifacts, definitions, endpoints, hooks, keys, maintenance, money, platform, provider_keys, run, runs, schedules, secrets, tools
 from actors.cli.exits import SUMMARY, CommandError, Exit, exit_for_code
 
 
@@ -77,6 +77,8 @@ app.command()(runs.signal)
 app.add_typer(artifacts.artifacts, name="artifacts")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(provider_keys.provider_keys, name="provider-keys")
+app.command()(money.usage)
+app.add_typer(money.budgets, name="budgets")
 app.add_typer(endpoints.endpoints, name="endpoints")
 app.add_typer(hooks.hooks, name="hooks")
 app.add_typer(tools.tools, name="tools")

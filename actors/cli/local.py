@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from actors.cli.connection import load_settings
+from runtime.api.requests_money import RunBudget
 from runtime.gateway import Gateway, views
 from runtime.gateway.starts import StartRequest
 from runtime.local import LocalPlatform
@@ -28,7 +29,8 @@ class LocalSession:
         return (await self._gateway.workflow(TENANT, workflow)).document
 
     async def start(self, workflow: str, request: dict[str, Any]) -> str:
-        return (await self._gateway.start(TENANT, StartRequest(workflow, **request))).run.run_id
+        budget = RunBudget.model_validate(request.pop("budget")).journalled() if "budget" in request else None
+        return (await self._gateway.start(TENANT, StartRequest(workflow, **request, budget=budget))).run.run_id
 
     async def events(self, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
         async for batch in self._gateway.follow(TENANT, run_id, after=after):

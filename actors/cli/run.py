@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actors.cli.exits import CommandError, Exit
+from actors.cli.money import run_budget
 from actors.cli.output import Json, clean, console, print_json
 
 if TYPE_CHECKING:
@@ -31,13 +32,15 @@ class Order:
     yes: bool
     show: list[str]
     as_json: bool
+    budget: dict[str, Any] | None = None
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 - each is an option
     target: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition file (- is stdin), which is published first, or the name of a workflow.")],
     inputs: Annotated[list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input: JSON or text; @path reads a file.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="NAME=VALUE", help="A label of the run.")] = None,
     mode: Mode = None,
+    budget: Annotated[list[str] | None, typer.Option("--budget", "-b", metavar="NAME=VALUE", help="What it may spend, such as usd=5 or calls=100.")] = None,
     *,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray and without a server.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show the progress until the run has ended.")] = False,
@@ -51,7 +54,7 @@ def run(
     if as_json and show:
         raise CommandError("--json and --show do not go together; use `agentic artifacts get`", Exit.USAGE)
     wait = watch or yes or local or bool(show)
-    order = Order(target, inputs or [], label or [], mode, local, wait, yes, show or [], as_json)
+    order = Order(target, inputs or [], label or [], mode, local, wait, yes, show or [], as_json, run_budget(budget))
     raise typer.Exit(asyncio.run(_execute(order)))
 
 
@@ -75,7 +78,7 @@ async def _execute(order: Order) -> Exit:
         workflow, version, document = await _resolve(session, order.target)
         request: dict[str, Any] = {"inputs": parse_inputs(order.inputs, document.get("inputs") or {})}
         labels = parse_inputs(order.labels, {})
-        optional = {"version": version, "mode": order.mode, "labels": {name: str(value) for name, value in labels.items()}}
+        optional = {"version": version, "mode": order.mode, "labels": {name: str(value) for name, value in labels.items()}, "budget": order.budget}
         run_id = await session.start(workflow, {**request, **{name: value for name, value in optional.items() if value}})
         if not order.watch:
             _accepted(run_id, workflow, as_json=order.as_json)

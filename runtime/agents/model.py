@@ -11,11 +11,12 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
-from runtime.agents.asking import Layer, Request, through
+from runtime.agents.asking import Call, Layer, Request, through
 from runtime.agents.context import Observe
 from runtime.agents.factories import FACTORIES, REQUEST_SECONDS
 from runtime.agents.failures import classify
 from runtime.agents.ledger import Ledger
+from runtime.agents.paid import usage_of
 from runtime.agents.providers import Choice, Providers
 from runtime.errors import StepFailed
 
@@ -40,18 +41,19 @@ class LedgerModel(WrapperModel):
         super().__init__(choices[0].model if len(choices) == 1 else FallbackModel(*[choice.model for choice in choices]))
         self._choices, self._ledger, self._providers, self._observe = list(choices), ledger, providers, observe
         self._send = through(layers, self._sent)
+        self._call = Call()
         ids = [choice.model_id for choice in choices]
         decided = (ledger.moved or {}).get("model")
         self._place = ids.index(decided) if decided in ids else 0
 
     async def request(self, messages: list[ModelMessage], model_settings: ModelSettings | None, parameters: ModelRequestParameters) -> ModelResponse:
-        fresh: list[ModelMessage] = []
+        fresh: list[ModelResponse] = []
 
         async def ask() -> Any:
             fresh.append(await self._first_answer(messages, model_settings, parameters))
-            return ModelMessagesTypeAdapter.dump_python(fresh, mode="json", exclude_none=True)[0]
+            return ModelMessagesTypeAdapter.dump_python([*fresh], mode="json", exclude_none=True)[0]
 
-        body = await self._ledger.call("model", ask, usage=_usage)
+        body = await self._ledger.call("model", ask, usage=lambda _result: usage_of(fresh[0], self.current, self._call))
         return _response(fresh[0] if fresh else ModelMessagesTypeAdapter.validate_python([body])[0])
 
     @property
@@ -96,7 +98,7 @@ class LedgerModel(WrapperModel):
     async def _move_on(self, failed: StepFailed, refusal: ModelResponse | None) -> None:
         before, self._place = self.current, (self._place + 1) % len(self._choices)
         told = {"model": self.current.model_id, "instead_of": before.model_id, "because": failed.error_code}
-        paid = None if refusal is None else _usage(ModelMessagesTypeAdapter.dump_python([refusal], mode="json", exclude_none=True)[0])
+        paid = None if refusal is None else usage_of(refusal, before, self._call)
         await self._ledger.move(told, paid)
 
     async def _renewed(self) -> bool:
@@ -109,8 +111,10 @@ class LedgerModel(WrapperModel):
     async def _ask(self, choice: Choice, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters) -> ModelResponse:
         if len(self._choices) > 1:
             messages = choice.model.prepare_messages(messages, parameters)
+        request = Request(choice, messages, settings, parameters)
+        self._call = request.call
         try:
-            return await self._send(Request(choice, messages, settings, parameters))
+            return await self._send(request)
         except Exception as error:
             raise classify(error, choice.provider, self.secrets) from error
 
@@ -132,8 +136,9 @@ class LedgerModel(WrapperModel):
             status = failed.error_code
             raise failed from error
         finally:
+            request.call.seconds = time.perf_counter() - started
             if self._observe is not None:
-                self._observe(choice.provider, status, time.perf_counter() - started)
+                self._observe(choice.provider, status, request.call.seconds)
         return response
 
 
@@ -151,8 +156,3 @@ def _response(message: ModelMessage) -> ModelResponse:
     if not isinstance(message, ModelResponse):
         raise TypeError("a journalled model call holds no response")
     return message
-
-
-def _usage(body: dict[str, Any]) -> dict[str, Any]:
-    usage = body.get("usage", {})
-    return {name: usage[name] for name in ("input_tokens", "output_tokens", "cost") if name in usage}

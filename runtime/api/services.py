@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from runtime.api.callers import Caller, Callers
 from runtime.api.streams import Streams
+from runtime.budgets.service import Budgets
 from runtime.gateway import Gateway
 from runtime.gateway.conversations import Conversations
 from runtime.gateway.endpoints import Endpoints
@@ -35,6 +36,7 @@ class Services:
     hooks: Hooks = field(kw_only=True)
     provider_keys: ProviderKeys = field(kw_only=True)
     conversations: Conversations = field(kw_only=True)
+    budgets: Budgets = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -57,6 +59,7 @@ def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
         hooks=Hooks(store.hooks, gateway, box),
         provider_keys=ProviderKeys(store.provider_keys, box, BaseUrls(settings.outbound_allow)),
         conversations=Conversations(store.conversations),
+        budgets=Budgets(store.money),
     )
 
 

@@ -21,10 +21,15 @@ def lower(one: Document, other: Document) -> dict[str, Any] | None:
     for name in FIELDS:
         limits = [budget[name] for budget in (one, other) if name in budget]
         if limits:
-            found[name] = min(limits, key=lambda limit: dollars(limit))
+            found[name] = min(limits, key=dollars)
     return {**found, "on_exceeded": other.get("on_exceeded", one.get("on_exceeded", "stop"))} if found else None
 
 
 def limits(budget: Document) -> Limits:
     """What a purse has to keep; the duration is the engine's to watch."""
     return Limits(None if "usd" not in budget else dollars(budget["usd"]), budget.get("tokens"), budget.get("calls"))
+
+
+def counts(budget: Document | None) -> bool:
+    """Whether a purse has anything to keep."""
+    return budget is not None and limits(budget) != Limits()

@@ -61,5 +61,6 @@ class Purse(Protocol):
         ...
 
     async def release(self, wish: Wish) -> None:
-        """The call has cost nothing. Also after it was not granted, and more than once."""
+        """The call has cost nothing. Also after it was not granted, and more than once. Never raises: what is not given back now, is by the
+        next call of the seat, or after an hour."""
         ...

@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any
 
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
+from runtime.agents.asking import Layer
+from runtime.agents.budget import Budgets
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.providers import Providers
 from runtime.steps.addresses import AllowList
@@ -56,12 +58,18 @@ class AgentKind:
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
+            layers=self._layers(work),
             toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent),
             history=call.history,
             artifacts=_artifacts(call.scope),
             load=self._services.artifacts.get,
             keep_messages=call.keep_messages,
         )
+
+    def _layers(self, work: Work) -> list[Layer]:
+        """What requests to models pass, outermost first."""
+        purse, payer = self._services.purse, work.call.payer
+        return [] if purse is None or payer is None else [Budgets(purse, payer, work.call.run_id, work.seat)]
 
     def _callee(self, work: Work, reference: str) -> Callee:
         function = resolve(reference, self._allowed, group=TOOLS)

@@ -11,6 +11,7 @@ from runtime.agents.credentials import Credentials
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
+from runtime.money.purse import Purse
 from runtime.settings import Settings
 from runtime.steps.protocol import Item, StepCall
 
@@ -32,6 +33,8 @@ class StepServices:
     """Told of every model call: provider, status, seconds."""
     credentials: Credentials | None = None
     """Where the keys of model calls come from; None knows the operator's alone."""
+    purse: Purse | None = None
+    """Who says whether a model call may be made; None: every one may."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +56,14 @@ class Work:
         return None if self.item is None else self.item.index
 
     @property
+    def seat(self) -> str:
+        """The step or item within its run."""
+        return self.call.step_key if self.item is None else f"{self.call.step_key}[{self.item.index}]"
+
+    @property
     def idempotency_key(self) -> str:
         """The same for all attempts of this step (or item) of this run."""
-        key = self.call.step_key
-        return idempotency_key(self.call.run_id, key if self.item is None else f"{key}[{self.item.index}]")
+        return idempotency_key(self.call.run_id, self.seat)
 
 
 @dataclass(slots=True, eq=False)

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from runtime.money.purse import Payer
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -51,6 +53,8 @@ class StepCall:
     """Whether what an agent and its model say is to come back with the result."""
     history: tuple[dict[str, Any], ...] = ()
     """What was said before in the conversation an agent takes part in."""
+    payer: Payer | None = None
+    """Whose money an agent's model calls are made with."""
     recovered: bool = False
     """Its owner has changed: it may be in flight since before, or just finished, and is joined then, wherever that is."""
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from runtime.money.accounts import Account
 from runtime.money.amounts import NOTHING, Amount, Limits
-from runtime.money.budgets import limits
+from runtime.money.budgets import counts, limits
 from runtime.money.periods import begin
 from runtime.money.purse import Payer
 from runtime.money.scopes import Scope
@@ -90,7 +90,7 @@ def write_back(connection: Connection, lines: Iterable[Line]) -> None:
 
 def open_runs_budgets(connection: Connection, payers: Sequence[Payer], now: int) -> None:
     """Make sure that the budgets these root runs have are there; what one that is there says stays."""
-    rows = {(payer.tenant, payer.root): run_row(payer.tenant, payer.root, payer.budget, now) for payer in payers if payer.budget is not None}
+    rows = {(payer.tenant, payer.root): run_row(payer.tenant, payer.root, payer.budget, now) for payer in payers if counts(payer.budget)}
     if rows:
         connection.execute(_OPEN, [_values(rows[key]) for key in sorted(rows)])
 

@@ -2,7 +2,8 @@
 
 from sqlalchemy import Index, MetaData, text
 
-everything = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
+_NAMES = {"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+everything = MetaData(naming_convention=_NAMES)
 
 
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:

@@ -114,6 +114,7 @@ class MessageKind(StrEnum):
     CANCEL = "cancel"
     PAUSE = "pause"
     RESUME = "resume"
+    """body: {budget?, by?}: what the run may spend from then on"""
     SIGNAL = "signal"
     """body: {name, payload}"""
     APPROVAL = "approval"
