@@ -12,6 +12,7 @@ from actors.envelopes import credentials
 from actors.limits import SupervisedCallCache, exchange
 from actors.names import AGENT, unlisted
 from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
+from actors.purse import SupervisorPurse
 from actors.recorder import Recorder
 from actors.sigterm import HearsSigterm
 from runtime.agents.loop import warm
@@ -41,20 +42,11 @@ class AgentActor(HearsSigterm):
         self._metrics = Metrics()
         self._recorder = Recorder()
         self._keys = credentials(wanted)
-        said = Fan()
-        self._subscriptions = Subscriptions(said)
         self._limiter = Limiter(exchange, f"{name}/{uuid7()}", waited=self._metrics.limiter_wait, refused=self._metrics.limiter_refusal)
-        services = StepServices(
-            wanted,
-            open_artifacts(wanted),
-            record=self._recorder.record,
-            observe=self._metrics.provider_call,
-            credentials=self._keys,
-            deltas=said,
-            limiter=self._limiter,
-            call_cache=SupervisedCallCache(),
-        )
-        self._runner = StepRunner(services)
+        self._purse = SupervisorPurse()
+        self._said = Fan()
+        self._subscriptions = Subscriptions(self._said)
+        self._runner = StepRunner(self._services())
         self._pulse = Pulse(self._report, self._learn, self._metrics)
         if wanted.run_mode == "live":
             await warm()
@@ -137,9 +129,23 @@ class AgentActor(HearsSigterm):
             watch_the_loop(STALL_SECONDS)
             await asyncio.sleep(1)
 
+    def _services(self) -> StepServices:
+        return StepServices(
+            self._settings,
+            open_artifacts(self._settings),
+            record=self._recorder.record,
+            observe=self._metrics.provider_call,
+            credentials=self._keys,
+            deltas=self._said,
+            limiter=self._limiter,
+            call_cache=SupervisedCallCache(),
+            purse=self._purse,
+        )
+
     def _learn(self, directory: Directory) -> None:
         self._keys.heard(directory.keys)
         self._limiter.heard(directory.limited)
+        self._purse.heard(directory.budgets)
 
     def _report(self) -> Report:
         self._recorder.forget_old()

@@ -40,6 +40,8 @@ class Directory:
     """The version of all provider keys: another one means that some key has changed."""
     limited: tuple[Where, ...] = ()
     """Provider keys and models that have a limit no setting says: model calls to them ask for leave."""
+    budgets: str = ""
+    """The version of the budgets people have set."""
 
 
 class Pulse:

@@ -21,13 +21,16 @@ from actors.process import end_with_raylet, set_up_logs, settings
 from actors.runner import RayRunner
 from actors.workflow import RemoteWorkflowActor
 from runtime.artifacts.open import open_artifacts
+from runtime.budgets.cashier import Cashier
 from runtime.clock import SystemClock
 from runtime.errors import StoreUnavailable
 from runtime.gateway import Gateway
 from runtime.limits.desk import Desk
-from runtime.limits.messages import Answer, Batch
+from runtime.limits.messages import Answer as Permits
+from runtime.limits.messages import Batch
 from runtime.local import open_courier
 from runtime.metrics import Registry
+from runtime.money.purse import Answer, Wish
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
 from runtime.store.cached_call_protocol import CachedCall
@@ -51,7 +54,8 @@ class SupervisorActor:
         self._registry = Registry()
         self._clock = SystemClock()
         self._desk = Desk()
-        self._active, self._counted, self._keys = 0, 0.0, ""
+        self._active, self._counted, self._keys, self._budgets = 0, 0.0, "", ""
+        self._cashier = Cashier(self._store.money, self._clock)
         self._open_pools()
         self._cores = float(ray.cluster_resources().get("CPU", 1))
         self._open_scheduler()
@@ -102,7 +106,7 @@ class SupervisorActor:
         return [] if row is None else [row]
 
     @unlisted
-    async def permits(self, batch: Batch) -> Answer:
+    async def permits(self, batch: Batch) -> Permits:
         """What an AgentActor says of its model calls; answered when one of them may go out, or after a few seconds."""
         return await self._desk.exchange(batch)
 
@@ -121,6 +125,22 @@ class SupervisorActor:
     async def keep_call(self, call: CachedCall) -> None:
         """Keep an answer."""
         await self._store.cached_calls.keep(call)
+
+    @unlisted
+    async def budgets(self) -> tuple[str, list[tuple[str, str, str]]]:
+        """The version of the budgets people have set, and (tenant, scope, name) of each. The version first: what comes between is heard of."""
+        version = await self._store.money.version()
+        return version, list(await self._store.money.named())
+
+    @unlisted
+    async def reserve(self, wish: Wish) -> Answer:
+        """Whether a model call may be made. The database decides, so that it is right also while two Supervisors live."""
+        return await self._cashier.reserve(wish)
+
+    @unlisted
+    async def release(self, wish: Wish) -> None:
+        """A call that was granted was not made, or has failed."""
+        await self._cashier.release(wish)
 
     @unlisted
     async def ready(self) -> None:
@@ -166,7 +186,7 @@ class SupervisorActor:
         await self._dedicated.tend()
 
     def _directory(self) -> Directory:
-        return Directory(self._workflows.loads(), self._agents.loads(), self._keys, self._desk.limited())
+        return Directory(self._workflows.loads(), self._agents.loads(), self._keys, self._desk.limited(), self._budgets)
 
     async def _count(self) -> None:
         """The runs that have not ended, and whether provider keys have changed, from the database, at most once a second."""
@@ -175,6 +195,7 @@ class SupervisorActor:
             self._counted = now
             self._active = await self._store.journal.active_runs()
             self._keys = await self._store.provider_keys.version()
+            self._budgets = await self._store.money.version()
 
     async def _owner_died(self, name: str, owner: str) -> None:
         """Do not wait for the lease: free its runs now, and have the others look for them. Wrong notices are harmless (epochs)."""

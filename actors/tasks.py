@@ -12,6 +12,7 @@ from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError
 from actors import wire
 from actors.envelopes import credentials
 from actors.process import set_up_logs, settings
+from actors.purse import SupervisorPurse
 from actors.recorder import Recorder
 from actors.resources import ray_options
 from runtime.definition.model import Resources
@@ -29,7 +30,7 @@ def isolated_step(owner: str, data: bytes) -> Iterator[bytes]:
     recorder.belongs(wire.calls(data), owner)
     yield b""
     for call in wire.calls(data):
-        yield wire.encode(run_isolated(call, settings(), recorder.record, credentials(settings())))
+        yield wire.encode(run_isolated(call, settings(), recorder.record, credentials(settings()), SupervisorPurse()))
 
 
 RemoteStep = ray.remote(isolated_step)

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from runtime.agents.credentials import FromSettings
 from runtime.artifacts.open import open_artifacts
+from runtime.budgets.cashier import Cashier
 from runtime.clock import Clock, SystemClock
 from runtime.courier import Courier, Sender
 from runtime.deltas.fan import Fan
@@ -129,6 +130,7 @@ class LocalPlatform:
                 limiter=limiter,
                 call_cache=self.store.cached_calls,
                 stage=self._stage,
+                purse=Cashier(self.store.money, self.clock),
             )
             executor = LocalExecutor(services)
             stack.push_async_callback(executor.close)

@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """How long content that no run refers to stays, twice: before it is set aside, and before it goes for good."""
     conversation_days: Days | None = 90
     """How long a conversation stays after what was last said in it; null: for ever."""
+    ledger_days: Annotated[float, Field(ge=32)] | None = 400
+    """How long the ledger keeps a model call, also when its run is gone; null: for ever. At least a month, which budgets are counted from."""
     hook_requests_per_minute: Annotated[int, Field(ge=1)] = 600
     """Of one hook, counted in each API process by itself; beyond it 429."""
     idempotency_hours: Annotated[int, Field(ge=24)] = 48

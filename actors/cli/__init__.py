@@ -16,6 +16,7 @@ from actors.cli import (
     keys,
     limits,
     maintenance,
+    money,
     platform,
     provider_keys,
     recording,
@@ -99,6 +100,8 @@ app.add_typer(keys.keys, name="keys")
 app.add_typer(provider_keys.provider_keys, name="provider-keys")
 app.command()(limits.limits)
 app.add_typer(limits.cache, name="cache")
+app.command()(money.usage)
+app.add_typer(money.budgets, name="budgets")
 app.add_typer(endpoints.endpoints, name="endpoints")
 app.add_typer(hooks.hooks, name="hooks")
 app.add_typer(tools.tools, name="tools")

@@ -5,6 +5,7 @@ from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 from actors.cli.connection import load_settings
+from runtime.api.requests_money import RunBudget
 from runtime.deltas.delta import Deltas
 from runtime.deltas.merging import merged
 from runtime.deltas.views import heard
@@ -33,7 +34,8 @@ class LocalSession:
         return (await self._gateway.workflow(TENANT, workflow)).document
 
     async def start(self, workflow: str, request: dict[str, Any]) -> str:
-        return (await self._gateway.start(TENANT, StartRequest(workflow, **request))).run.run_id
+        budget = RunBudget.model_validate(request.pop("budget")).journalled() if "budget" in request else None
+        return (await self._gateway.start(TENANT, StartRequest(workflow, **request, budget=budget))).run.run_id
 
     async def events(self, run_id: str, after: int = 0, *, deltas: bool = False) -> AsyncIterator[dict[str, Any]]:
         batches = self._gateway.follow(TENANT, run_id, after=after)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actors.cli.exits import CommandError, Exit
+from actors.cli.money import run_budget
 from actors.cli.output import Json, clean, console, print_json
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Order:
     show: list[str]
     as_json: bool
     stage: Staging
+    budget: dict[str, Any] | None = None
 
 
 def run(  # noqa: PLR0913 - each is an option
@@ -50,6 +52,7 @@ def run(  # noqa: PLR0913 - each is an option
     inputs: Annotated[list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input: JSON or text; @path reads a file.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="NAME=VALUE", help="A label of the run.")] = None,
     mode: Mode = None,
+    budget: Annotated[list[str] | None, typer.Option("--budget", "-b", metavar="NAME=VALUE", help="What it may spend, such as usd=5 or calls=100.")] = None,
     *,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray and without a server.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show the progress until the run has ended.")] = False,
@@ -74,7 +77,7 @@ def run(  # noqa: PLR0913 - each is an option
         raise CommandError("--replay has the mode of what was recorded; leave --mode out", Exit.USAGE)
     stage = Staging(others or [], seed, record, replay, recorded_python)
     wait = watch or yes or local or bool(show) or record is not None or replay is not None
-    order = Order(target, inputs or [], label or [], mode, local or replay is not None, wait, yes, show or [], as_json, stage)
+    order = Order(target, inputs or [], label or [], mode, local or replay is not None, wait, yes, show or [], as_json, stage, run_budget(budget))
     raise typer.Exit(asyncio.run(_execute(order)))
 
 
@@ -112,7 +115,7 @@ async def _execute(order: Order) -> Exit:
         workflow, version, document = await _resolve(session, order.target)
         request: dict[str, Any] = {"inputs": parse_inputs(order.inputs, document.get("inputs") or {})}
         labels = parse_inputs(order.labels, {})
-        optional = {"version": version, "mode": order.mode, "labels": {name: str(value) for name, value in labels.items()}}
+        optional = {"version": version, "mode": order.mode, "labels": {name: str(value) for name, value in labels.items()}, "budget": order.budget}
         run_id = await session.start(workflow, {**request, **{name: value for name, value in optional.items() if value}})
         if not order.watch:
             _accepted(run_id, workflow, as_json=order.as_json)

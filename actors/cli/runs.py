@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 
 from actors.cli.exits import CommandError, Exit
+from actors.cli.money import run_budget
 from actors.cli.output import Json, Limit, fields, line, print_json, table, took, when
 
 runs = typer.Typer(no_args_is_help=True, help="List, show, watch and steer runs.")
@@ -59,7 +60,13 @@ def show(run_id: RunId, *, as_json: Json = False) -> None:
         [(name.replace("_", " "), run.get(name)) for name in names] + [("created", when(run["created_at"])), ("took", took(run["created_at"], run["ended_at"]))]
     )
     table(("step", "status", "attempt", "took", "note"), [_step_row(step) for step in steps], empty="no steps yet")
-    fields((("output", run.get("output")), ("error", run.get("error"))))
+    fields((("usage", _usage(run["usage"])), ("budget", run.get("budget")), ("output", run.get("output")), ("error", run.get("error"))))
+
+
+def _usage(found: dict[str, Any]) -> str:
+    """`12 calls, 3400 + 900 tokens, 0.0123 USD`; empty when there was no call."""
+    priced = f"{found['usd']} USD" + (f" and {found['unpriced_calls']} calls without a known price" if found["unpriced_calls"] else "")
+    return f"{found['calls']} calls, {found['input_tokens']} + {found['output_tokens']} tokens, {priced}" if found["calls"] else ""
 
 
 def _step_row(step: dict[str, Any]) -> tuple[Any, ...]:
@@ -132,9 +139,17 @@ def pause(run_id: RunId, *, as_json: Json = False) -> None:
 
 
 @runs.command()
-def resume(run_id: RunId, *, as_json: Json = False) -> None:
+def resume(
+    run_id: RunId,
+    budget: Annotated[
+        list[str] | None, typer.Option("--budget", "-b", metavar="NAME=VALUE", help="What it may spend in all from now on, such as usd=10.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
     """Let a paused run go on."""
-    _order(run_id, "resume", {}, as_json=as_json)
+    given = run_budget(budget)
+    _order(run_id, "resume", {"budget": given} if given else {}, as_json=as_json)
     if not as_json:
         line(f"{run_id} goes on")
 

@@ -1,8 +1,10 @@
 """The way of one request to one model: layers around it (a cache, a budget, a limiter) that may answer, wait, or refuse in its place."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from runtime.ids import uuid7
 
 if TYPE_CHECKING:  # pydantic_ai costs a process 1 s and 60 MB
     from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -10,6 +12,17 @@ if TYPE_CHECKING:  # pydantic_ai costs a process 1 s and 60 MB
     from pydantic_ai.settings import ModelSettings
 
     from runtime.agents.providers import Choice
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request on its way, and what layers note about it."""
+
+    id: str = field(default_factory=uuid7)
+    seconds: float | None = None
+    """How long the provider took; None: it was not asked."""
+    reserved: bool = False
+    """Something is held back for it in budgets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +35,7 @@ class Request:
     parameters: "ModelRequestParameters"
     patience: float | None = None
     """Seconds it may be waited for, because another model stands by; None: as long as the step allows."""
+    call: Call = field(default_factory=Call)
 
 
 Ask = Callable[[Request], Awaitable["ModelResponse"]]

@@ -12,12 +12,13 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
 from runtime.agents.asked import of_model
-from runtime.agents.asking import Layer, Request, through
+from runtime.agents.asking import Call, Layer, Request, through
 from runtime.agents.caching import CACHED, SAVED_USD, told
 from runtime.agents.context import Observe
 from runtime.agents.factories import FACTORIES, REQUEST_SECONDS
 from runtime.agents.failures import classify
 from runtime.agents.ledger import Ledger
+from runtime.agents.paid import usage_of
 from runtime.agents.providers import Choice, Providers
 from runtime.agents.streaming import Streaming
 from runtime.errors import StepFailed
@@ -53,19 +54,24 @@ class LedgerModel(WrapperModel):
         self._send = through(layers, self._sent)
         self._streaming = streaming or Streaming(None, "auto", structured=False)
         self._cached, self._saved_usd = 0, 0.0
+        self._call = Call()
         ids = [choice.model_id for choice in choices]
         decided = (ledger.moved or {}).get("model")
         self._place = ids.index(decided) if decided in ids else 0
 
     async def request(self, messages: list[ModelMessage], model_settings: ModelSettings | None, parameters: ModelRequestParameters) -> ModelResponse:
-        fresh: list[ModelMessage] = []
+        fresh: list[ModelResponse] = []
 
         async def ask() -> Any:
             fresh.append(await self._first_answer(messages, model_settings, parameters))
-            return ModelMessagesTypeAdapter.dump_python(fresh, mode="json", exclude_none=True)[0]
+            return ModelMessagesTypeAdapter.dump_python([*fresh], mode="json", exclude_none=True)[0]
 
-        body = await self._ledger.call("model", ask, usage=_usage, asked=lambda: of_model(messages, parameters))
-        response = _response(fresh[0] if fresh else ModelMessagesTypeAdapter.validate_python([body])[0])
+        def usage(result: Any) -> dict[str, Any]:
+            response = fresh[0] if fresh else _validated(result)
+            return usage_of(response, self.current, self._call) | told(response.metadata)
+
+        body = await self._ledger.call("model", ask, usage=usage, asked=lambda: of_model(messages, parameters))
+        response = fresh[0] if fresh else _validated(body)
         if (response.metadata or {}).get(CACHED):
             self._cached += 1
             self._saved_usd += (response.metadata or {}).get(SAVED_USD) or 0.0
@@ -119,7 +125,7 @@ class LedgerModel(WrapperModel):
         self._streaming.void(failed.error_code)
         before, self._place = self.current, (self._place + 1) % len(self._choices)
         told = {"model": self.current.model_id, "instead_of": before.model_id, "because": failed.error_code}
-        paid = None if refusal is None else _usage(ModelMessagesTypeAdapter.dump_python([refusal], mode="json", exclude_none=True)[0])
+        paid = None if refusal is None else usage_of(refusal, before, self._call)
         await self._ledger.move(told, paid)
 
     async def _renewed(self) -> bool:
@@ -132,8 +138,10 @@ class LedgerModel(WrapperModel):
     async def _ask(self, choice: Choice, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters) -> ModelResponse:
         if len(self._choices) > 1:
             messages = choice.model.prepare_messages(messages, parameters)
+        request = Request(choice, messages, settings, parameters, PATIENCE_SECONDS if len(self._choices) > 1 else None)
+        self._call = request.call
         try:
-            return await self._send(Request(choice, messages, settings, parameters, PATIENCE_SECONDS if len(self._choices) > 1 else None))
+            return await self._send(request)
         except Exception as error:
             raise classify(error, choice.provider, self.secrets) from error
 
@@ -157,8 +165,9 @@ class LedgerModel(WrapperModel):
         finally:
             if status != "success":
                 self._streaming.void(status)
+            request.call.seconds = time.perf_counter() - started
             if self._observe is not None:
-                self._observe(choice.provider, status, time.perf_counter() - started)
+                self._observe(choice.provider, status, request.call.seconds)
         return response
 
 
@@ -172,12 +181,9 @@ def _refuses(response: ModelResponse) -> bool:
     return response.finish_reason == "content_filter"
 
 
-def _response(message: ModelMessage) -> ModelResponse:
+def _validated(body: Any) -> ModelResponse:
+    """The response a journal or a cassette holds."""
+    (message,) = ModelMessagesTypeAdapter.validate_python([body])
     if not isinstance(message, ModelResponse):
         raise TypeError("a journalled model call holds no response")
     return message
-
-
-def _usage(body: dict[str, Any]) -> dict[str, Any]:
-    usage = body.get("usage", {})
-    return {name: usage[name] for name in ("input_tokens", "output_tokens", "cost") if name in usage} | told(body.get("metadata"))

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from runtime.api.answers_money import RunBudget, Usage
 from runtime.engine.events import Kind
 from runtime.engine.states import RunStatus, StepStatus, WaitingFor
 
@@ -116,6 +117,9 @@ class RunDetail(Run):
     concurrency: ConcurrencyDetail | None
     inputs: Json
     output: Json
+    usage: Usage
+    """What its model calls took; of a run at the top with those of the runs below it."""
+    budget: RunBudget | None
 
 
 class Runs(Answer):
@@ -168,6 +172,8 @@ class Step(Answer):
     items: ItemCounts | None
     output: Json
     error: Object | None
+    usage: Usage | None
+    """Null: it has made no model call."""
 
 
 class Steps(Answer):

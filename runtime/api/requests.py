@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
+from runtime.api.requests_money import BudgetBody, ResumeBody, RunBudget
 from runtime.limit_settings import Count
 from runtime.schedules.spec import Moment, ScheduleBody
 
@@ -31,6 +32,8 @@ class StartBody(Body):
     """Higher runs first among those that wait for a place."""
     version: Version | None = None
     """Content hash; the current version when absent."""
+    budget: RunBudget | None = None
+    """What the run may spend; of these limits and the definition's, the lower ones count."""
 
 
 class BatchBody(Body):
@@ -186,6 +189,8 @@ class HookBody(Body):
 
 
 BODIES: tuple[type[BaseModel], ...] = (
+    BudgetBody,
+    ResumeBody,
     ScheduleBody,
     PauseBody,
     BackfillBody,

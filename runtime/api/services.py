@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from runtime.api.callers import Caller, Callers
 from runtime.api.streams import Streams
+from runtime.budgets.service import Budgets
 from runtime.deltas.delta import Deltas
 from runtime.deltas.fan import Fan
 from runtime.gateway import Gateway
@@ -40,6 +41,7 @@ class Services:
     conversations: Conversations = field(kw_only=True)
     deltas: Deltas = field(kw_only=True)
     cached_calls: CachedCalls = field(kw_only=True)
+    budgets: Budgets = field(kw_only=True)
     callers: Callers = field(init=False)
     streams: Streams = field(init=False)
 
@@ -64,6 +66,7 @@ def over(store: Store, gateway: Gateway, settings: Settings, deltas: Deltas | No
         conversations=Conversations(store.conversations),
         deltas=Fan() if deltas is None else deltas,
         cached_calls=store.cached_calls,
+        budgets=Budgets(store.money),
     )
 
 

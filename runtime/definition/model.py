@@ -284,12 +284,17 @@ class Defaults(Model):
 
 
 class Budget(Model):
-    """Hard limits of one run."""
+    """Hard limits of one run with all the runs its steps start."""
 
     usd: Annotated[float, Field(gt=0)] | None = None
     tokens: PositiveInt | None = None
+    """Input and output together, over all model calls."""
     calls: PositiveInt | None = None
+    """Model calls."""
+    duration: Duration | None = None
+    """Of the run, without the time it waits for people or is paused."""
     on_exceeded: Literal["stop", "ask"] = "stop"
+    """`ask` pauses the run until a person gives it leave to spend more."""
 
 
 class Concurrency(Model):

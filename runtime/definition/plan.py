@@ -74,6 +74,11 @@ class Plan:
     slot_key: Expression | None = None
     """`concurrency.key`, over the inputs alone."""
 
+    @property
+    def spends(self) -> bool:
+        """Whether its runs, or runs they start, can make model calls."""
+        return any(step.kind in (StepKind.AGENT, StepKind.WORKFLOW) for step in self.steps.values())
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:

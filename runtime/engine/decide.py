@@ -15,6 +15,7 @@ from runtime.engine.begin import begin, take_signal
 from runtime.engine.events import Kind
 from runtime.engine.finish import cancel, close_approval, end_iteration, error, fail, guarded, succeed
 from runtime.engine.items import feed
+from runtime.engine.overtime import watch_the_clock
 from runtime.engine.react import resolve_approval
 from runtime.engine.retry import ALONE_AFTER
 from runtime.engine.scope import Scope, Unloaded
@@ -52,7 +53,7 @@ def decide(turn: Turn, patience_ms: int) -> None:
 def _step_forward(turn: Turn) -> bool:
     """Do the next thing that follows; False when there is none, or the turn has to stop here."""
     state = turn.state
-    if state.ended or turn.loads or turn.more:
+    if state.ended or state.status is RunStatus.PAUSED or turn.loads or turn.more:
         return False
     if stopping(state) and not state.finishing:
         _stop_main(turn)
@@ -159,16 +160,24 @@ def _readiness(state: RunState, name: str) -> tuple[Readiness, str]:
 def _ring_alarms(turn: Turn) -> None:
     """Look at what has become due: retries, timers and expiries through the frontier, deadlines at once."""
     state = turn.state
-    while state.alarms and state.alarms[0][0] <= turn.now and not state.ended:
+    while state.alarms and state.alarms[0][0] <= turn.now and not state.ended and state.status is not RunStatus.PAUSED:
         _, name = heappop(state.alarms)
         if not name:
             if state.error is None and not state.canceling:
-                turn.emit(Kind.RUN_FAILING, body={"error": error("deadline", "the run did not end before its deadline")})
+                _watch_the_run(turn)
         elif not state.steps[name].status.ended:
             if _overdue(turn, name):
                 fail(turn, name, error("deadline", "the step did not end before its deadline"))
             else:
                 state.frontier[name] = None
+
+
+def _watch_the_run(turn: Turn) -> None:
+    deadline = turn.state.plan.definition.deadline
+    if deadline is not None and turn.state.started_at is not None and turn.now >= turn.state.started_at + deadline:
+        turn.emit(Kind.RUN_FAILING, body={"error": error("deadline", "the run did not end before its deadline")})
+    else:
+        watch_the_clock(turn)
 
 
 def _overdue(turn: Turn, name: str) -> bool:

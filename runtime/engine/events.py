@@ -11,7 +11,7 @@ class Kind(StrEnum):
     """The kind of an event: the word in the database, in SSE and in the docs."""
 
     RUN_CREATED = "run.created"
-    """seq 1, written by the submit. body: {workflow, definition, inputs, mode, seed, parent?, forked_from?, traceparent?, labels}"""
+    """seq 1, written by the submit. body: {workflow, definition, inputs, mode, seed, parent?, forked_from?, traceparent?, labels, user?, budget?}"""
     RUN_CLAIMED = "run.claimed"
     """A new owner begins a new epoch. body: {owner}"""
     RUN_STARTED = "run.started"
@@ -19,7 +19,9 @@ class Kind(StrEnum):
     """body: {waiting_for}"""
     RUN_WOKEN = "run.woken"
     RUN_PAUSED = "run.paused"
+    """body when a budget is used up: {waiting_for: budget, budget, message}"""
     RUN_RESUMED = "run.resumed"
+    """body when a person gives it another budget: {budget, by?}"""
     RUN_FAILING = "run.failing"
     """The run as a whole has failed (its deadline, a broken invariant) and is being wound up. body: {error}"""
     RUN_CANCELING = "run.canceling"
@@ -66,7 +68,7 @@ class Kind(StrEnum):
     SIGNAL_RECEIVED = "signal.received"
     """body: {name, payload, message_id}"""
     CALL_FINISHED = "call.finished"
-    """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, id?, asked? (a hash), result, usage?, cost?}"""
+    """A model or tool call inside an agent step, paid for and therefore kept. body: {index?, name, n, id?, asked? (a hash), result, usage?, cached?}"""
     CALL_WAITING = "call.waiting"
     """A tool call waits for a person or a child run; the step goes on when all of its have their answers.
     body: {index?, call (what tells it from the others of its step or item), tool, for: approval|child, id (of the approval or the run), due? (ms)}"""

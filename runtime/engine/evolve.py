@@ -11,11 +11,12 @@ from typing import Any
 
 from runtime.definition.model import Goto
 from runtime.definition.plan import Plan, PlannedStep
+from runtime.engine.clock import alarm_at, start, stop
 from runtime.engine.events import Event, Kind, body_of
 from runtime.engine.evolve_items import artifacts_saved, item_answered, items_finished, items_reused, items_started
-from runtime.engine.retry import CRASH_CODES
+from runtime.engine.retry import CRASH_CODES, UNCOUNTED
 from runtime.engine.state import Ask, Items, RunState, StepState, split_key
-from runtime.engine.states import STEP_TRANSITIONS, StepStatus, run_after, step_after
+from runtime.engine.states import PEOPLE, STEP_TRANSITIONS, StepStatus, run_after, step_after
 from runtime.errors import InvalidTransition
 
 
@@ -68,6 +69,7 @@ def _created(state: RunState, event: Event) -> None:
     state.inputs, state.mode, state.seed = body["inputs"], body["mode"], body["seed"]
     state.parent, state.forked_from = body.get("parent"), body.get("forked_from")
     state.labels, state.traceparent = body.get("labels") or {}, body.get("traceparent")
+    state.budget, state.user = body.get("budget"), body.get("user") or ""
     state.created_at = event.at
     for name in state.plan.main:
         if not state.plan.steps[name].needs and not state.plan.steps[name].routers:
@@ -76,26 +78,52 @@ def _created(state: RunState, event: Event) -> None:
 
 def _started(state: RunState, event: Event) -> None:
     state.started_at = event.at
+    _work_goes_on(state, event)
     if state.plan.definition.deadline is not None:
         heappush(state.alarms, (event.at + state.plan.definition.deadline, ""))
 
 
+def _paused(state: RunState, event: Event) -> None:
+    body = event.body or {}
+    state.waiting_for, state.short = body.get("waiting_for"), body.get("budget")
+    stop(state, event.at)
+
+
 def _resumed(state: RunState, event: Event) -> None:
-    """A run that was paused before it ever started, starts now."""
+    """A run that was paused before it ever started, starts now. Whoever resumes it may give it another budget."""
+    change = (event.body or {}).get("budget")
+    if change:
+        state.budget = {"on_exceeded": "stop", **(state.budget or {}), **change}
+    state.waiting_for = state.short = None
     if state.started_at is None:
         _started(state, event)
+    else:
+        _work_goes_on(state, event)
+
+
+def _work_goes_on(state: RunState, event: Event) -> None:
+    """The clock of its budget runs from here."""
+    start(state, event.at)
+    alarm = alarm_at(state, event.at)
+    if alarm is not None:
+        heappush(state.alarms, (alarm, ""))
 
 
 def _waiting(state: RunState, event: Event) -> None:
     state.waiting_for = body_of(event)["waiting_for"]
+    if state.waiting_for in PEOPLE:
+        stop(state, event.at)
 
 
-def _awake(state: RunState, _event: Event) -> None:
+def _woken(state: RunState, event: Event) -> None:
+    idle = state.waiting_for in PEOPLE
     state.waiting_for = None
+    if idle:
+        _work_goes_on(state, event)
 
 
 def _canceling(state: RunState, _event: Event) -> None:
-    state.canceling, state.waiting_for = True, None
+    state.canceling, state.waiting_for, state.short = True, None, None
 
 
 def _failing(state: RunState, event: Event) -> None:
@@ -105,7 +133,7 @@ def _failing(state: RunState, event: Event) -> None:
 def _ended(state: RunState, event: Event) -> None:
     body = event.body or {}
     state.ended_at, state.output, state.error = event.at, body.get("output"), body.get("error")
-    state.waiting_for = None
+    state.waiting_for = state.short = None
     state.canceling = event.kind is Kind.RUN_CANCELED
     state.frontier.clear()
 
@@ -169,8 +197,8 @@ _RUN_HANDLERS: dict[Kind, Callable[[RunState, Event], None]] = {
 _RUN_MARKS: dict[Kind, Callable[[RunState, Event], None]] = {
     Kind.RUN_STARTED: _started,
     Kind.RUN_WAITING: _waiting,
-    Kind.RUN_WOKEN: _awake,
-    Kind.RUN_PAUSED: _awake,
+    Kind.RUN_WOKEN: _woken,
+    Kind.RUN_PAUSED: _paused,
     Kind.RUN_RESUMED: _resumed,
     Kind.RUN_CANCELING: _canceling,
     Kind.RUN_SUCCEEDED: _ended,
@@ -290,10 +318,9 @@ def _step_iterated(state: RunState, step: StepState, event: Event) -> None:
 def _step_retrying(state: RunState, step: StepState, event: Event) -> None:
     body = body_of(event)
     step.error, step.due, step.waiting = body.get("error"), body["due"], None
-    if (step.error or {}).get("code") in CRASH_CODES:
-        step.crashes += 1
-    else:
-        step.failures += 1
+    code = (step.error or {}).get("code")
+    step.crashes += code in CRASH_CODES
+    step.failures += code not in UNCOUNTED
     heappush(state.alarms, (body["due"], split_key(event.step or "")[0]))
 
 

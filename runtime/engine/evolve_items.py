@@ -4,7 +4,7 @@ from heapq import heappush
 from typing import Any
 
 from runtime.engine.events import Event, body_of
-from runtime.engine.retry import CRASH_CODES
+from runtime.engine.retry import CRASH_CODES, UNCOUNTED
 from runtime.engine.state import Items, RunState, StepState
 from runtime.errors import InvalidTransition
 from runtime.references import REFERENCE, is_reference
@@ -44,8 +44,10 @@ def items_finished(state: RunState, step: StepState, event: Event) -> None:
         items.failed[index] = error
     for index, _attempt, error, due in body.get("retrying", ()):
         items.running.discard(index)
-        counts = items.crashes if error.get("code") in CRASH_CODES else items.failures
-        counts[index] = counts.get(index, 0) + 1
+        if error.get("code") in CRASH_CODES:
+            items.crashes[index] = items.crashes.get(index, 0) + 1
+        elif error.get("code") not in UNCOUNTED:
+            items.failures[index] = items.failures.get(index, 0) + 1
         items.retrying[index] = due
         heappush(items.due, (due, index))
         heappush(state.alarms, (due, event.step or ""))

@@ -5,6 +5,7 @@ from typing import Any
 
 from runtime.definition.model import Loop
 from runtime.engine.asks import give_up
+from runtime.engine.budget import ask_for_leave, waits_for_leave
 from runtime.engine.commands import CancelChild, StopStep
 from runtime.engine.events import Kind
 from runtime.engine.retry import CRASH_CODES, MAX_CRASHES, crashed_out, retry_at
@@ -74,6 +75,10 @@ def end_iteration(turn: Turn, name: str, loop: Loop) -> bool:
 def attempt_failed(turn: Turn, name: str, failure: dict[str, Any]) -> None:
     """The current attempt failed: repeat it later, ask a person, or fail the step."""
     planned, step = turn.step(name)
+    if waits_for_leave(turn.state, failure):
+        turn.emit(Kind.STEP_RETRYING, step_key(name, step.iteration), attempt=step.attempt, body={"error": failure, "due": turn.now})
+        ask_for_leave(turn, failure)
+        return
     crash = failure.get("code") in CRASH_CODES
     if crash and planned.on_crash != "retry":
         unknown(turn, name, failure)

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 from runtime.engine.asks import ask
 from runtime.engine.begin import attempt_timeout, map_values
+from runtime.engine.budget import ask_for_leave, waits_for_leave
 from runtime.engine.commands import StartChild, StartItems
 from runtime.engine.events import Kind
 from runtime.engine.finish import child_id, crashed, error, fail, poison
-from runtime.engine.retry import ALONE_AFTER, CRASH_CODES, crashed_out, retry_at
+from runtime.engine.retry import ALONE_AFTER, BUDGET_CODE, CRASH_CODES, crashed_out, retry_at
 from runtime.engine.scope import Unloaded
 from runtime.engine.state import Items
 from runtime.engine.turn import MAX_ITEMS, Turn
@@ -99,6 +100,9 @@ def take(turn: Turn, name: str, items: Items, outcomes: Iterable[Outcome]) -> No
         turn.emit(Kind.ITEMS_FINISHED, name, body=body)
     for index, attempt, questions in asks:
         ask(turn, name, index, attempt, questions)
+    short = next((failure for _index, _attempt, failure, _due in retrying if waits_for_leave(turn.state, failure)), None)
+    if short is not None:
+        ask_for_leave(turn, short)
 
 
 def named(artifacts: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
@@ -112,6 +116,8 @@ def _judged(turn: Turn, name: str, index: int, attempt: int, failure: dict[str, 
     """The failure as it is recorded, and when (ms) the item is tried again; None when it is not. Nobody is asked about one item of many."""
     planned, step = turn.step(name)
     items = step.items
+    if waits_for_leave(turn.state, failure):
+        return failure, turn.now
     if failure.get("code") in CRASH_CODES:
         if planned.on_crash != "retry":
             return crashed(attempt=attempt), None
@@ -223,7 +229,11 @@ def ranges(indices: Sequence[int]) -> list[list[int]]:
 
 
 def _too_many(items: Items, allowed: int) -> dict[str, Any]:
+    """Why the map has failed. A budget that is used up is the reason itself: it would have let no further item pass."""
     first = min(items.failed)
+    short = next((failure for failure in items.failed.values() if failure.get("code") == BUDGET_CODE), None)
+    if short is not None:
+        return short
     return error(
         "too_many_failures",
         f"{len(items.failed)} of {items.total} items failed, {allowed} are allowed; item {first}: {items.failed[first].get('message', '')}",

@@ -80,9 +80,9 @@ def _pause(turn: Turn, _letter: Letter) -> None:
         turn.emit(Kind.RUN_PAUSED)
 
 
-def _resume(turn: Turn, _letter: Letter) -> None:
+def _resume(turn: Turn, letter: Letter) -> None:
     if turn.state.status in RUN_TRANSITIONS[Kind.RUN_RESUMED]:
-        turn.emit(Kind.RUN_RESUMED)
+        turn.emit(Kind.RUN_RESUMED, body=letter.body or None)
 
 
 def _signal(turn: Turn, letter: Letter) -> None:

@@ -8,6 +8,9 @@ from runtime.definition.types import MAX_DURATION_MS
 
 CRASH_CODES = frozenset({"executor_lost"})
 """Failures that are not the step's: the process that carried the attempt out died. They have a count and a bound of their own."""
+BUDGET_CODE = "budget_exceeded"
+UNCOUNTED = CRASH_CODES | {BUDGET_CODE}
+"""Failures that use no attempt up: `max_attempts` does not count them."""
 ALONE_AFTER = 2
 """After so many crashes an attempt gets a process of its own: whoever brings processes down then hurts nobody else, and shows itself."""
 MAX_CRASHES = 5

@@ -154,6 +154,15 @@ class RunState:
     open_final: int = 0
     signals: dict[str, deque[dict[str, Any]]] = field(default_factory=dict)
     """name → bodies of `signal.received` that no step has taken yet, oldest first."""
+    user: str = ""
+    """Who started the root run: the id of an API key, `schedule:<name>`, `hook:<name>`, or nothing."""
+    budget: dict[str, Any] | None = None
+    """Of the root run (runtime.money.budgets)."""
+    short: dict[str, Any] | None = None
+    """Of a run that is paused for it: which budget is used up."""
+    worked: int = 0
+    """Milliseconds of work before `working_since`: without pauses, and without waiting for people."""
+    working_since: int | None = None
     loaded: dict[str, Any] = field(default_factory=dict)
     """sha256 → value: large values brought in for expressions. A cache, not part of the fold."""
     memo: dict[str, list[Any]] = field(default_factory=dict)
@@ -164,3 +173,8 @@ class RunState:
     @property
     def ended(self) -> bool:
         return self.status.ended
+
+    @property
+    def root(self) -> str:
+        """The run at the top, which nobody else's step has started."""
+        return str((self.parent or {}).get("root") or (self.parent or {}).get("run_id") or self.run_id)

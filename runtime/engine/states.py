@@ -55,6 +55,8 @@ class WaitingFor(StrEnum):
     TIMER = "timer"
 
 
+PEOPLE = frozenset({WaitingFor.APPROVAL, WaitingFor.DECISION, WaitingFor.SIGNAL, WaitingFor.BUDGET})
+"""What only comes from outside: time spent so does not count against the duration of a run's budget, nor does a pause."""
 TERMINAL_RUN = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED})
 TERMINAL_STEP = frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELED})
 

@@ -20,7 +20,7 @@ RETRYABLE = (RunStatus.FAILED, RunStatus.CANCELED)
 class Forks(Starts):
     """What makes a run from a run."""
 
-    async def retry(self, tenant: str, run_id: str, *, idempotency_key: str | None = None) -> Started:
+    async def retry(self, tenant: str, run_id: str, *, idempotency_key: str | None = None, user: str = "") -> Started:
         """A new run of the same version and inputs that keeps every finished step; of a failed map, every finished item.
 
         Raises NotFound, and Conflict unless the run failed or was canceled.
@@ -31,7 +31,7 @@ class Forks(Starts):
         plan = await self.plan(source)
         state = await self._folds.state(run_id, plan)
         reused = fork_events(plan, state, restart=failed_steps(state), at=self.clock.now())
-        return await self._derive(source, plan, state, {"run_id": run_id, "reason": "retry"}, reused, None, idempotency_key)
+        return await self._derive(source, plan, state, {"run_id": run_id, "reason": "retry"}, reused, None, idempotency_key, user)
 
     async def fork(
         self,
@@ -41,6 +41,7 @@ class Forks(Starts):
         from_step: str | None = None,
         inputs: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
+        user: str = "",
     ) -> Started:
         """A new run that starts again at `from_step` (from the beginning without) and keeps finished steps not downstream of it.
 
@@ -53,7 +54,7 @@ class Forks(Starts):
             raise NotFound(f"workflow {source.workflow} has no step {from_step[:100]}")
         origin = {"run_id": run_id, "reason": "fork"} | ({"step": from_step} if from_step else {})
         reused = _fork_from(plan, state, from_step, self.clock.now())
-        return await self._derive(source, plan, state, origin, reused, inputs, idempotency_key)
+        return await self._derive(source, plan, state, origin, reused, inputs, idempotency_key, user)
 
     async def _derive(
         self,
@@ -64,6 +65,7 @@ class Forks(Starts):
         reused: list[Event],
         edits: dict[str, Any] | None,
         key: str | None,
+        user: str,
     ) -> Started:
         now = self.clock.now()
         inputs = state.inputs
@@ -89,7 +91,7 @@ class Forks(Starts):
             keep_for=source.keep_for,
             **slot,
         )
-        created = created_event(row, inputs, forked_from=origin)
+        created = created_event(row, inputs, forked_from=origin, user=user, budget=state.budget)
         idempotency = self._idempotency(key, [origin, edits], now)
         return (await self._submit([NewRun(row, (created, *reused), idempotency)]))[0]
 

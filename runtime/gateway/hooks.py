@@ -126,7 +126,7 @@ class Hooks:
         """Start the run this message asks for. Raises InputInvalid, Replayed, IdempotencyMismatch, NotFound, Overloaded, PayloadTooLarge."""
         key = _idempotency_key(hook, header)
         inputs = _inputs(hook, body)
-        wanted = StartRequest(hook.workflow, inputs, hook.version, labels=hook.labels, idempotency_key=key, traceparent=traceparent)
+        wanted = StartRequest(hook.workflow, inputs, hook.version, labels=hook.labels, idempotency_key=key, traceparent=traceparent, user=f"hook:{hook.name}")
         try:
             started = await self._gateway.start(hook.tenant, wanted)
         except IdempotencyMismatch:

@@ -7,12 +7,15 @@ from typing import Any
 from runtime.definition.inputs import check_value
 from runtime.definition.model import Signal
 from runtime.engine.state import RunState
-from runtime.engine.states import StepStatus
+from runtime.engine.states import TERMINAL_RUN, RunStatus, StepStatus, WaitingFor
 from runtime.errors import Conflict, InputInvalid, NotFound, RunEnded
 from runtime.gateway.payloads import keep, moved
 from runtime.gateway.reads import Reads
 from runtime.ids import uuid7
-from runtime.store.protocol import Message, MessageKind, Removal, RunRow, SendOutcome
+from runtime.store.protocol import Message, MessageKind, Removal, RunQuery, RunRow, SendOutcome
+
+_OPEN = tuple(status.value for status in RunStatus if status not in TERMINAL_RUN)
+_PAGE = 500
 
 
 class Mailbox(Reads):
@@ -27,9 +30,28 @@ class Mailbox(Reads):
         """Start no new step; those under way finish. Raises NotFound, RunEnded."""
         return await self._tell(tenant, run_id, MessageKind.PAUSE, {})
 
-    async def resume(self, tenant: str, run_id: str) -> RunRow:
-        """Go on after a pause; changes nothing for a run that is not paused. Raises NotFound, RunEnded."""
-        return await self._tell(tenant, run_id, MessageKind.RESUME, {})
+    async def resume(self, tenant: str, run_id: str, *, budget: dict[str, Any] | None = None, by: str | None = None) -> RunRow:
+        """Go on after a pause; changes nothing for a run that is not paused. With `budget`, limits as the journal has them, the root run has
+        these from then on. Runs its steps have started that wait for money go on as well. Raises NotFound, RunEnded."""
+        body = {"budget": budget, **({"by": by} if by is not None else {})} if budget else {}
+        row = await self._tell(tenant, run_id, MessageKind.RESUME, body)
+        if not row.status.ended:
+            await self._resume_children(tenant, run_id, body)
+        return row
+
+    async def _resume_children(self, tenant: str, run_id: str, body: dict[str, Any]) -> None:
+        """Of the runs below this one, those that are paused because a budget was used up. At most MAX_DEPTH levels exist."""
+        before = None
+        while True:
+            page = await self.journal.runs(RunQuery(tenant, parent_run=run_id, status=_OPEN, before=before, limit=_PAGE))
+            for child in page:
+                if child.waiting_for == WaitingFor.BUDGET:
+                    await self.journal.send(Message(child.run_id, uuid7(), MessageKind.RESUME, body, self.clock.now()))
+                    self.runner.nudge([child.run_id])
+                await self._resume_children(tenant, child.run_id, body)
+            if len(page) < _PAGE:
+                return
+            before = page[-1].run_id
 
     async def remove(self, tenant: str, run_id: str) -> None:
         """Remove an ended run with all that belongs to it; its content in the artifact store goes later, when no other run names it.

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from runtime.definition.concurrency import slot_columns
 from runtime.definition.inputs import check_inputs
+from runtime.definition.model import Definition
 from runtime.definition.plan import Plan
 from runtime.engine.events import Event, Kind
 from runtime.engine.states import RunStatus
@@ -17,6 +18,7 @@ from runtime.errors import InputInvalid, LimitExceeded, Overloaded, Problem
 from runtime.gateway.payloads import keep, moved
 from runtime.gateway.workflows import Workflows
 from runtime.ids import uuid7
+from runtime.money.budgets import document, lower
 from runtime.store.catalog_protocol import DefinitionRow
 from runtime.store.protocol import Idempotency, NewRun, RunRow, Submitted
 
@@ -50,6 +52,10 @@ class StartRequest:
     run_id: str | None = None
     """Of a run that repeats another one; a new one is drawn when absent, as is `seed`."""
     seed: int | None = None
+    budget: dict[str, Any] | None = None
+    """Limits as the journal has them (runtime.money.budgets); of these and the definition's, the lower ones count."""
+    user: str = ""
+    """The id of the API key, `schedule:<name>` or `hook:<name>`; empty when nobody is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Started:
     run: RunRow
     created: bool
     inputs: Any = None
+    budget: dict[str, Any] | None = None
 
 
 class Starts(Workflows):
@@ -122,10 +129,13 @@ class Starts(Workflows):
             keep_for=definition.retention,
             **slot,
         )
-        created = created_event(row, inputs, traceparent=request.traceparent, scheduled=request.scheduled, seed=request.seed)
+        budget = _budget(definition, request.budget)
+        created = created_event(row, inputs, traceparent=request.traceparent, scheduled=request.scheduled, seed=request.seed, user=request.user, budget=budget)
         asked: list[Any] = [request.workflow, request.version, request.inputs, request.mode, request.labels, request.priority]
         if request.scheduled is not None:  # what it asks for may change between two tries with the same key; the schedule does not
             asked = ["schedule", request.scheduled.schedule_id]
+        elif request.budget is not None:
+            asked.append(request.budget)
         return NewRun(row, (created,), self._idempotency(request.idempotency_key, asked, now))
 
     async def _inputs(self, plan: Plan, tenant: str, given: dict[str, Any], pointer: str) -> tuple[Any, dict[str, Any]]:
@@ -153,7 +163,8 @@ class Starts(Workflows):
     async def _started(self, run: NewRun, submitted: Submitted) -> Started:
         if submitted.created:
             row = run.row if run.row.slot_group is None else await self.run(run.row.tenant, run.row.run_id)
-            return Started(row, created=True, inputs=(run.events[0].body or {})["inputs"])
+            body = run.events[0].body or {}
+            return Started(row, created=True, inputs=body["inputs"], budget=body.get("budget"))
         return Started(await self.run(run.row.tenant, submitted.run_id), created=False)
 
     async def _admit(self, count: int) -> None:
@@ -175,6 +186,8 @@ def created_event(
     traceparent: str | None = None,
     scheduled: ScheduledBy | None = None,
     seed: int | None = None,
+    user: str = "",
+    budget: dict[str, Any] | None = None,
 ) -> Event:
     """The first event of a run. The seed is drawn here, once: what is random later follows from it and replays the same."""
     body: dict[str, Any] = {
@@ -190,7 +203,18 @@ def created_event(
         body["forked_from"] = forked_from
     if scheduled is not None:
         body["schedule"] = {"schedule_id": scheduled.schedule_id, "name": scheduled.name, "tick": scheduled.tick}
+    if user:
+        body["user"] = user
+    if budget is not None:
+        body["budget"] = budget
     return Event(seq=1, epoch=0, kind=Kind.RUN_CREATED, at=row.created_at, body=body)
+
+
+def _budget(definition: Definition, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The run's budget: the lower limit counts."""
+    own = definition.budget
+    written = {} if own is None else document(own.usd, own.tokens, own.calls, own.duration, own.on_exceeded)
+    return lower(written, given or {})
 
 
 def new_traceparent() -> str:

@@ -62,8 +62,10 @@ class Children:
             "mode": parent.mode,
             "seed": int.from_bytes(hashlib.sha256(command.child.encode()).digest()[:7]),
             "labels": parent.labels,
-            "parent": {"run_id": parent.run_id, "step": command.step, "index": command.index, "depth": depth},
+            "parent": {"run_id": parent.run_id, "step": command.step, "index": command.index, "depth": depth, "root": parent.root},
             "traceparent": parent.traceparent,
+            **({"user": parent.user} if parent.user else {}),
+            **({"budget": parent.budget} if parent.budget else {}),
         }
         limits = slot_columns(plan, slot.row.tenant, inputs)
         return NewRun(replace(_row(slot, command, row, now), keep_for=plan.definition.retention, **limits), (Event(1, 0, Kind.RUN_CREATED, now, body=body),))

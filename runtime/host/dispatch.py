@@ -6,8 +6,10 @@ from typing import Any
 
 import structlog
 
+from runtime.definition.model import StepKind
 from runtime.engine.commands import StartItems, StartStep
 from runtime.gather import Gather
+from runtime.host.ledger import payer_of
 from runtime.host.slot import Slot
 from runtime.steps.protocol import Executor, Item, StepCall, StepResult
 
@@ -44,6 +46,7 @@ def step_call(slot: Slot, command: StartStep | StartItems, *, history: tuple[dic
         history=history,
         workflows=workflows,
         recovered=command.recovered,
+        payer=payer_of(slot) if planned.kind is StepKind.AGENT else None,
     )
 
 

@@ -23,12 +23,14 @@ from runtime.failpoints import reach, without
 from runtime.host.children import Children, child_message
 from runtime.host.conversations import exchanges_of, said_so_far
 from runtime.host.dispatch import Dispatcher, step_call
+from runtime.host.ledger import ledger_row, raised_by
 from runtime.host.marks import Marks
 from runtime.host.offering import offered, workflow_tools
 from runtime.host.slot import Recorded, Slot
 from runtime.steps.protocol import StepResult
 from runtime.store.catalog_protocol import ArtifactRow, Catalog
 from runtime.store.conversation_protocol import Conversations, stored_name
+from runtime.store.money_protocol import LedgerRow
 from runtime.store.protocol import Append, AppendOutcome, ApprovalRow, Journal, Message, MessageKind, NewRun
 from runtime.values import INLINE_LIMIT, is_reference, load, spill
 
@@ -44,6 +46,7 @@ class Work:
     commands: list[Command] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
     children: list[NewRun] = field(default_factory=list)
+    ledger: list[LedgerRow] = field(default_factory=list)
     release: bool = False
     wake_at: int | None = None
     more: bool = False
@@ -168,6 +171,8 @@ class Turns:
             event = Event(slot.state.head + 1, slot.state.epoch, Kind.CALL_FINISHED, now, call.step_key, body=call.body)
             evolve(slot.state, event)
             work.events.append(event)
+            if (row := ledger_row(slot, event)) is not None:
+                work.ledger.append(row)
 
     async def _complete(self, slot: Slot, turn: Turn, work: Work, now: int) -> None:
         """Bring in values and prepare child runs until the turn lacks nothing."""
@@ -281,6 +286,8 @@ def _append(slot: Slot, work: Work, events: Sequence[Event], now: int) -> Append
         progress=not events or any(event.kind not in _AGAIN for event in events),
         children=tuple(work.children),
         exchanges=tuple(exchanges_of(events, slot.row.tenant, slot.run_id, state.mode)),
+        ledger=tuple(work.ledger),
+        raised=raised_by(events, slot.row.tenant, state),
     )
 
 

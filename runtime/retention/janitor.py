@@ -75,6 +75,9 @@ class Janitor:
         days = self._settings.conversation_days
         if days is not None:
             await self._until_none(lambda: self._store.old_conversations(now - round(days * DAY_MS)))
+        kept = self._settings.ledger_days
+        if kept is not None:
+            await self._until_none(lambda: self._store.old_calls(now - round(kept * DAY_MS)))
 
     async def _until_none(self, portion: Callable[[], Awaitable[int]]) -> None:
         while await portion():  # noqa: ASYNC110 - the pause is for others who write; there is no event to wait for

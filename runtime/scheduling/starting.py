@@ -23,6 +23,7 @@ def start_request(row: ScheduleRow, spec: ScheduleSpec, at: int, *, tick: int | 
         spec.labels,
         spec.priority,
         scheduled=ScheduledBy(row.schedule_id, row.name, tick),
+        user=f"schedule:{row.name}",
     )
 
 

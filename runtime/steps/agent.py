@@ -6,6 +6,7 @@ from typing import Any
 
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
 from runtime.agents.asking import Layer
+from runtime.agents.budget import Budgets
 from runtime.agents.caching import Caching
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.limiting import WAIT_SECONDS, Limiting
@@ -78,6 +79,8 @@ class AgentKind:
         if (wish := spec.get("cache")) is not None and (cache := self._services.call_cache) is not None:
             shared = wish.get("scope") == "tenant"
             layers.append(Caching(cache, call.tenant, call.workflow, parse_duration(wish["ttl"]), shared=shared, read=work.attempt == 1))
+        if (purse := self._services.purse) is not None and call.payer is not None:
+            layers.append(Budgets(purse, call.payer, call.run_id, work.seat))
         if (limiter := self._services.limiter) is not None:
             wait = (spec.get("limits") or {}).get("limiter_wait")
             seconds = WAIT_SECONDS if wait is None else parse_duration(wait) / 1000

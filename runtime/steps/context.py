@@ -13,6 +13,7 @@ from runtime.deltas.delta import Sink
 from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
 from runtime.limits.limiter import Limiter
+from runtime.money.purse import Purse
 from runtime.settings import Settings
 from runtime.steps.protocol import Item, StepCall
 from runtime.store.cached_call_protocol import CallCache
@@ -46,6 +47,8 @@ class StepServices:
     """Where answers are kept for steps that want it; None keeps none."""
     stage: "Stage | None" = None
     """Stands in for the world outside, in tests and replays."""
+    purse: Purse | None = None
+    """Who says whether a model call may be made; None: every one may."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,10 +70,14 @@ class Work:
         return None if self.item is None else self.item.index
 
     @property
+    def seat(self) -> str:
+        """The step or item within its run."""
+        return self.call.step_key if self.item is None else f"{self.call.step_key}[{self.item.index}]"
+
+    @property
     def idempotency_key(self) -> str:
         """The same for all attempts of this step (or item) of this run."""
-        key = self.call.step_key
-        return idempotency_key(self.call.run_id, key if self.item is None else f"{key}[{self.item.index}]")
+        return idempotency_key(self.call.run_id, self.seat)
 
 
 @dataclass(slots=True, eq=False)

@@ -4,6 +4,7 @@ import asyncio
 
 from runtime.agents.credentials import Credentials
 from runtime.artifacts.open import open_artifacts
+from runtime.money.purse import Purse
 from runtime.settings import Settings
 from runtime.steps.context import RecordCall, StepServices
 from runtime.steps.process import ProcessKind
@@ -11,13 +12,15 @@ from runtime.steps.protocol import StepCall, StepResult
 from runtime.steps.runner import StepRunner
 
 
-def run_isolated(call: StepCall, settings: Settings, record: RecordCall | None = None, credentials: Credentials | None = None) -> list[StepResult]:
+def run_isolated(
+    call: StepCall, settings: Settings, record: RecordCall | None = None, credentials: Credentials | None = None, purse: Purse | None = None
+) -> list[StepResult]:
     """Carry one call out in this process, which has nothing else to do; blocks until all its results are there.
 
     A plain function that runs into the timeout keeps its thread busy: the caller should not reuse the process after an error
     with the code `timeout`.
     """
-    return asyncio.run(_run(call, StepServices(settings, open_artifacts(settings), record=record, credentials=credentials)))
+    return asyncio.run(_run(call, StepServices(settings, open_artifacts(settings), record=record, credentials=credentials, purse=purse)))
 
 
 async def _run(call: StepCall, services: StepServices) -> list[StepResult]:

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from runtime.money.purse import Payer
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -53,6 +55,8 @@ class StepCall:
     """What was said before in the conversation an agent takes part in."""
     workflows: tuple[dict[str, Any], ...] = ()
     """The workflows its agent may call as tools, as they stand when the step goes out: `{workflow, wanted?, version, description, inputs}`."""
+    payer: Payer | None = None
+    """Whose money an agent's model calls are made with."""
     recovered: bool = False
     """Its owner has changed: it may be in flight since before, or just finished, and is joined then, wherever that is."""
 

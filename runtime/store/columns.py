@@ -1,6 +1,7 @@
 """Column types and expressions that mean the same on SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Integer, Text, bindparam
@@ -9,6 +10,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from runtime.money.amounts import PLACES, dollars
 from runtime.store.codec import plain_text, to_text
 
 Serial = BigInteger().with_variant(Integer, "sqlite")
@@ -23,6 +25,19 @@ class PlainText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         return None if value is None else plain_text(value)
+
+
+class Usd(TypeDecorator[Decimal]):
+    """Dollars, exactly: the integer of 10^-12 of them, up to 9.2 million. SQLite has no decimals."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
+        return None if value is None else int(dollars(value).scaleb(PLACES))
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - as above
+        return None if value is None else Decimal(value).scaleb(-PLACES)
 
 
 class Ids(TypeDecorator[Sequence[str]]):

@@ -16,6 +16,7 @@ from runtime.store.owners import beat_owners
 from runtime.store.points import pass_points
 from runtime.store.slots import Slots
 from runtime.store.submits import check_referred, submit_runs
+from runtime.store.till import move_funds
 from runtime.store.turns import change_runs, open_runs
 
 _RETRY_DELAY = 0.05
@@ -29,7 +30,7 @@ class _Unconfirmed(Exception):
 def execute(connection: Connection, batch: Sequence[Operation[Any]]) -> list[str]:
     """Carry out a batch inside the current transaction and set each operation's outcome. Returns the runs that slots brought news to.
 
-    The order is the order of locks: keys, runs by id, owners, groups of slots. Claims skip what is locked, and beats and slots come
+    The order is the order of locks: keys, runs by id, budgets, owners, groups of slots. Claims skip what is locked, and beats and slots come
     last, so that no two processes wait for each other.
     """
     slots = Slots()
@@ -39,6 +40,7 @@ def execute(connection: Connection, batch: Sequence[Operation[Any]]) -> list[str
     claims = [each for each in batch if isinstance(each, TakeRuns)]
     take_runs(connection, claims)
     open_runs(connection, claims, slots)
+    move_funds(connection, batch)
     for work in (each for each in batch if isinstance(each, Work)):
         try:
             work.outcome = work.function(connection)

@@ -76,9 +76,9 @@ class _Fold:
                 self.status = run_after(self.status, event.kind)
             except InvalidTransition as error:
                 self.broken("I10", f"event {event.seq}: {error}")
-        if event.kind is Kind.RUN_WAITING:
+        if event.kind in (Kind.RUN_WAITING, Kind.RUN_PAUSED):
             self.waiting_for = (event.body or {}).get("waiting_for")
-        elif self.status is not RunStatus.WAITING:
+        elif self.status not in (RunStatus.WAITING, RunStatus.PAUSED):
             self.waiting_for = None
         if event.kind in RUN_ENDS:
             self.ended_at = event.at

@@ -16,6 +16,7 @@ from runtime.store.reader import Reader
 from runtime.store.retention import SqlRetention
 from runtime.store.schedules.sql import SqlSchedules
 from runtime.store.sql_conversations import SqlConversations
+from runtime.store.sql_money import SqlMoney
 from runtime.store.sql_webhooks import SqlHooks, SqlOutbox
 from runtime.store.writer import Writer
 
@@ -33,6 +34,7 @@ class Store:
     provider_keys: SqlProviderKeys
     conversations: SqlConversations
     cached_calls: SqlCachedCalls
+    money: SqlMoney
     durability: str
     database: Database
     writer: Writer
@@ -74,6 +76,7 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         provider_keys=SqlProviderKeys(writer, reader),
         conversations=SqlConversations(writer, reader),
         cached_calls=SqlCachedCalls(writer, reader),
+        money=SqlMoney(writer, reader),
         retention=SqlRetention(database, writer, reader),
         schedules=SqlSchedules(writer, reader),
         durability=database.durability,

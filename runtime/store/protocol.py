@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from runtime.engine.events import Event
 from runtime.engine.states import RunStatus
 from runtime.store.conversation_protocol import NewExchange
+from runtime.store.money_protocol import LedgerRow, Raised
 from runtime.store.slot_protocol import Slotted
 
 
@@ -113,6 +114,7 @@ class MessageKind(StrEnum):
     CANCEL = "cancel"
     PAUSE = "pause"
     RESUME = "resume"
+    """body: {budget?, by?}: what the run may spend from then on"""
     SIGNAL = "signal"
     """body: {name, payload}"""
     APPROVAL = "approval"
@@ -213,6 +215,10 @@ class Append:
     """Runs to insert in the same transaction. One whose id is already there was inserted by an earlier try: it is left alone."""
     exchanges: tuple[NewExchange, ...] = ()
     """What these events add to conversations."""
+    ledger: tuple[LedgerRow, ...] = ()
+    """The model calls that finished with these events."""
+    raised: Raised | None = None
+    """The budget these events give the root run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Delete, Select, Table, bindparam, delete, exists, func, insert, select, tuple_
 
+from runtime.money.scopes import Scope
 from runtime.store.columns import any_of
+from runtime.store.money_tables import budgets
 from runtime.store.protocol import Removal
 from runtime.store.tables import approvals, artifacts, events, idem, inbox, removals, run_labels, runs, value_refs
 
@@ -38,7 +40,10 @@ _HOLD_SURELY = _HOLD.with_for_update(of=runs)
 _ENDED = select(runs.c.ended_at).where(runs.c.run_id == bindparam("run"))
 _LISTED = select(removals.c.run_id).where(any_of(removals.c.run_id, "ids"))
 _LIST = insert(removals)
-_DELETE_ROWS = tuple(delete(table).where(any_of(table.c.run_id, "ids")) for table in (run_labels, idem, runs))
+_DELETE_ROWS = (
+    *(delete(table).where(any_of(table.c.run_id, "ids")) for table in (run_labels, idem, runs)),
+    delete(budgets).where(budgets.c.scope == Scope.RUN.value, any_of(budgets.c.name, "ids")),
+)
 
 _OPEN = select(removals.c.run_id).order_by(removals.c.run_id).limit(RUNS_AT_ONCE).with_for_update(skip_locked=True)
 _OPEN_NAMED = select(removals.c.run_id).where(any_of(removals.c.run_id, "ids")).with_for_update(skip_locked=True)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from runtime.store import cached_calls, candidates, conversations, sweeps
+from runtime.store import cached_calls, candidates, conversations, ledger, sweeps
 from runtime.store.candidates import Candidate, Rule
 from runtime.store.database import Database
 from runtime.store.operations import Work
@@ -88,6 +88,10 @@ class SqlRetention:
         """Delete a portion of the oldest kept answers while all together have more than `most` bytes; how many."""
         total = await self._reader.read(cached_calls.total_bytes)
         return await self._write(cached_calls.oldest) if total > most else 0
+
+    async def old_calls(self, before: int) -> int:
+        """Delete a portion of the ledger's rows of calls before `before` (ms); how many."""
+        return await self._write(lambda connection: ledger.forget(connection, before))
 
     async def referenced(self, digests: Collection[str]) -> set[str]:
         """Those of these contents that any run refers to."""

@@ -2,21 +2,19 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
 
+import runtime.store.money_tables  # noqa: F401 - its tables are part of `metadata`
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Kind
 from runtime.store.columns import PlainText, Serial
+from runtime.store.metadata import everything
+from runtime.store.metadata import partial as _partial
 
-metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"})
+metadata = everything
 
 HOLDING = "slot_held AND ended_at IS NULL"
 LINED_UP = "NOT slot_held AND ended_at IS NULL"
 """Runs that have a slot, and runs that wait for one. Queries say the same words, so that the small indexes over them serve."""
-
-
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    """An index over the rows `where` names: SQLite and PostgreSQL both have them."""
-    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 def _kinds(kinds: Iterable[Kind]) -> str:

@@ -10,6 +10,7 @@ from runtime.api.documented import documented
 from runtime.api.headers import idempotency_key
 from runtime.api.keys import WRITE
 from runtime.api.requests import CancelBody, DecisionBody, NoBody, SignalBody
+from runtime.api.requests_money import ResumeBody
 from runtime.api.responses import json
 from runtime.api.services import caller, gateway
 from runtime.api.shield import finish
@@ -34,12 +35,13 @@ async def pause(request: Request, run_id: str) -> Response:
     return json(views.run(await finish(gateway(request).pause(tenant, run_id))), 202)
 
 
-@router.post("/v1/runs/{run_id}:resume", **documented({202: answers.Run}, 404, 409, body=NoBody, optional=True))
+@router.post("/v1/runs/{run_id}:resume", **documented({202: answers.Run}, 404, 409, body=ResumeBody, optional=True))
 async def resume(request: Request, run_id: str) -> Response:
-    """Go on after a pause."""
-    tenant = caller(request, WRITE).tenant
-    await read_model(request, NoBody, optional=True)
-    return json(views.run(await finish(gateway(request).resume(tenant, run_id))), 202)
+    """Go on after a pause, with another budget if one is given."""
+    who = caller(request, WRITE)
+    body = await read_model(request, ResumeBody, optional=True)
+    budget = None if body.budget is None else body.budget.journalled()
+    return json(views.run(await finish(gateway(request).resume(who.tenant, run_id, budget=budget, by=who.name))), 202)
 
 
 @router.delete("/v1/runs/{run_id}", **documented({204: None}, 404, 409))

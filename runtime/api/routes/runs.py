@@ -1,6 +1,6 @@
 """Looking at runs: lists, one run, its steps and their items."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -13,11 +13,11 @@ from runtime.api.keys import READ
 from runtime.api.paging import PageSize, PageToken, decode, decode_number, invalid, labels, moment, page
 from runtime.api.responses import json
 from runtime.api.routes.starts import detail
-from runtime.api.services import caller, gateway, scheduling
+from runtime.api.services import caller, gateway, scheduling, services
 from runtime.engine.states import RunStatus, StepStatus, WaitingFor
 from runtime.gateway import views
 from runtime.ids import is_uuid
-from runtime.store.protocol import RunQuery
+from runtime.store.protocol import RunQuery, RunRow
 
 router = APIRouter(tags=["runs"])
 Moment = Annotated[str | None, Query(max_length=40, description="RFC 3339.")]
@@ -29,7 +29,7 @@ async def run(request: Request, run_id: str) -> Response:
     tenant, service = caller(request, READ).tenant, gateway(request)
     seconds = wait_seconds(request.headers.getlist("prefer"))
     row = await (service.wait(tenant, run_id, seconds) if seconds else service.run(tenant, run_id))
-    return json(await detail(service, row))
+    return json(await detail(request, row))
 
 
 @router.get("/v1/runs", **documented({200: answers.Runs}, 404))
@@ -68,19 +68,23 @@ async def runs(  # noqa: PLR0913, PLR0917 - each is a query parameter
 @router.get("/v1/runs/{run_id}/steps", **documented({200: answers.Steps}, 404))
 async def steps(request: Request, run_id: str) -> Response:
     """All steps in the order of the plan, and how many are in which state."""
-    state = await gateway(request).state(caller(request, READ).tenant, run_id)
+    tenant, service = caller(request, READ).tenant, gateway(request)
+    row = await service.run(tenant, run_id)
+    used = await _used(request, row)
+    state = await service.state(tenant, run_id)
     plan = state.plan
     shown = {name: state.steps[name] for name in (*plan.main, *plan.final)}
-    listed = [views.step(name, plan.steps[name].kind.value, step) for name, step in shown.items()]
+    listed = [views.step(name, plan.steps[name].kind.value, step) | {"usage": used.get(name)} for name, step in shown.items()]
     return json({"steps": listed, "progress": views.progress(shown)})
 
 
 @router.get("/v1/runs/{run_id}/steps/{step}", **documented({200: answers.Step}, 404, 410))
 async def step(request: Request, run_id: str, step: str) -> Response:
     """One step. The outputs of a map are read from its items."""
-    service = gateway(request)
-    found, kind = await service.step(caller(request, READ).tenant, run_id, step)
-    view = views.step(step, kind, found)
+    tenant, service = caller(request, READ).tenant, gateway(request)
+    used = await _used(request, await service.run(tenant, run_id))
+    found, kind = await service.step(tenant, run_id, step)
+    view = views.step(step, kind, found) | {"usage": used.get(step)}
     return json(view | {"output": await service.shown(view["output"])})
 
 
@@ -101,6 +105,13 @@ async def value(request: Request, run_id: str, sha256: str) -> Response:
     size = await service.value(caller(request, READ).tenant, run_id, sha256)
     await service.present(sha256)
     return StreamingResponse(service.content(sha256), media_type="application/json", headers={"Content-Length": str(size)})
+
+
+async def _used(request: Request, row: RunRow) -> dict[str, Any]:
+    """What the steps of a run have used, as far as they have made model calls."""
+    if row.started_at is None or not (await gateway(request).plan(row)).spends:
+        return {}
+    return await services(request).budgets.of_steps(row)
 
 
 def _id(name: str, text: str | None) -> str | None:

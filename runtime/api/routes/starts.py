@@ -1,5 +1,6 @@
 """Starting runs. The first route here is the hot path."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -8,13 +9,16 @@ from starlette.responses import Response
 
 from runtime.api import answers
 from runtime.api.bodies import SMALL, read_model
+from runtime.api.callers import Caller
 from runtime.api.documented import documented
 from runtime.api.headers import idempotency_key, traceparent, wait_seconds
 from runtime.api.keys import WRITE
 from runtime.api.requests import BatchBody, ForkBody, NoBody, StartBody
 from runtime.api.responses import json
-from runtime.api.services import caller, gateway
+from runtime.api.services import caller, gateway, services
 from runtime.api.shield import finish
+from runtime.budgets.service import nothing
+from runtime.engine.states import RunStatus, WaitingFor
 from runtime.gateway import Gateway, StartRequest, views
 from runtime.gateway.starts import Started, new_traceparent
 from runtime.store.protocol import RunRow
@@ -26,23 +30,23 @@ _HEADERS = ("Idempotency-Key", "Prefer", "traceparent")
 @router.post("/v1/workflows/{name}/runs", **documented({200: answers.RunDetail, 202: answers.RunDetail}, 404, 429, body=StartBody, headers=_HEADERS))
 async def start(request: Request, name: str) -> Response:
     """Start a run. 202 once it is on disk; with `Prefer: wait=N` 200 when it ends in time."""
-    tenant, service = caller(request, WRITE).tenant, gateway(request)
+    who, service = caller(request, WRITE), gateway(request)
     body = await read_model(request, StartBody, limit=service.settings.max_input_bytes + SMALL)
     trace = traceparent(request.headers.get("traceparent")) or new_traceparent()
-    wanted = _wanted(name, body, idempotency_key(request.headers.get("idempotency-key")), trace)
-    started = await finish(service.start(tenant, wanted))
+    wanted = _wanted(name, body, idempotency_key(request.headers.get("idempotency-key")), trace, who)
+    started = await finish(service.start(who.tenant, wanted))
     return await _accepted(request, service, started, **({"traceparent": trace} if started.created else {}))
 
 
 @router.post("/v1/workflows/{name}/runs:batch", **documented({202: answers.StartedRuns}, 404, 429, body=BatchBody, headers=("Idempotency-Key", "traceparent")))
 async def start_batch(request: Request, name: str) -> Response:
     """Start up to 1000 runs, all or none."""
-    tenant, service = caller(request, WRITE).tenant, gateway(request)
+    who, service = caller(request, WRITE), gateway(request)
     body = await read_model(request, BatchBody, limit=service.settings.max_input_bytes + SMALL)
     key = idempotency_key(request.headers.get("idempotency-key"))
     trace = traceparent(request.headers.get("traceparent"))
-    wanted = [_wanted(name, one, key and f"{key}/{len(body.runs)}/{index}", trace) for index, one in enumerate(body.runs)]
-    started = await finish(service.start_batch(tenant, wanted))
+    wanted = [_wanted(name, one, key and f"{key}/{len(body.runs)}/{index}", trace, who) for index, one in enumerate(body.runs)]
+    started = await finish(service.start_batch(who.tenant, wanted))
     return json({"runs": [{**views.run(one.run), "created": one.created} for one in started]}, 202)
 
 
@@ -52,10 +56,10 @@ async def start_batch(request: Request, name: str) -> Response:
 )
 async def retry(request: Request, run_id: str) -> Response:
     """A new run that keeps what a failed or canceled one had finished."""
-    tenant, service = caller(request, WRITE).tenant, gateway(request)
+    who, service = caller(request, WRITE), gateway(request)
     await read_model(request, NoBody, optional=True)
     key = idempotency_key(request.headers.get("idempotency-key"))
-    return await _accepted(request, service, await finish(service.retry(tenant, run_id, idempotency_key=key)))
+    return await _accepted(request, service, await finish(service.retry(who.tenant, run_id, idempotency_key=key, user=who.key_id)))
 
 
 @router.post(
@@ -63,15 +67,16 @@ async def retry(request: Request, run_id: str) -> Response:
 )
 async def fork(request: Request, run_id: str) -> Response:
     """A new run that starts again at a step, with other inputs if wanted; the run it comes from is not touched."""
-    tenant, service = caller(request, WRITE).tenant, gateway(request)
+    who, service = caller(request, WRITE), gateway(request)
     body = await read_model(request, ForkBody, limit=service.settings.max_input_bytes + SMALL, optional=True)
     key = idempotency_key(request.headers.get("idempotency-key"))
-    forked = service.fork(tenant, run_id, from_step=body.from_step, inputs=body.inputs, idempotency_key=key)
+    forked = service.fork(who.tenant, run_id, from_step=body.from_step, inputs=body.inputs, idempotency_key=key, user=who.key_id)
     return await _accepted(request, service, await finish(forked))
 
 
-def _wanted(name: str, body: StartBody, key: str | None, trace: str | None) -> StartRequest:
-    return StartRequest(name, body.inputs, body.version, body.mode, body.labels, body.priority, key, trace)
+def _wanted(name: str, body: StartBody, key: str | None, trace: str | None, who: Caller) -> StartRequest:
+    budget = None if body.budget is None else body.budget.journalled()
+    return StartRequest(name, body.inputs, body.version, body.mode, body.labels, body.priority, key, trace, budget=budget, user=who.key_id)
 
 
 async def _accepted(request: Request, service: Gateway, started: Started, **headers: str) -> Response:
@@ -81,11 +86,23 @@ async def _accepted(request: Request, service: Gateway, started: Started, **head
         row = await service.wait(row.tenant, row.run_id, seconds, known=row)
         headers["Preference-Applied"] = f"wait={seconds}"
     status = 200 if row.status.ended and seconds else 202
-    return json(await detail(service, row, started), status, Location=f"/v1/runs/{row.run_id}", **headers)
+    return json(await detail(request, row, started), status, Location=f"/v1/runs/{row.run_id}", **headers)
 
 
-async def detail(service: Gateway, row: RunRow, started: Started | None = None) -> dict[str, Any]:
-    """A run with its inputs and output; those of a run just started are at hand and need no read."""
-    inputs = started.inputs if started is not None and started.created else ((await service.created(row)).body or {})["inputs"]
+async def detail(request: Request, row: RunRow, started: Started | None = None) -> dict[str, Any]:
+    """A run with its inputs, output and money; those of a run just started are at hand and need no read."""
+    service, fresh = gateway(request), started is not None and started.created
+    created = {"inputs": started.inputs, "budget": started.budget} if fresh and started is not None else (await service.created(row)).body or {}
     position = await service.position(row)
-    return views.run_detail(row, inputs=await service.shown(inputs), output=await service.shown(row.result), position=position)
+    shown = views.run_detail(row, inputs=await service.shown(created["inputs"]), output=await service.shown(row.result), position=position)
+    return shown | await money(request, row, created)
+
+
+async def money(request: Request, row: RunRow, created: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run has used and may spend. A run that cannot have made a model call is not asked about."""
+    service, budgets = gateway(request), services(request).budgets
+    spends = row.started_at is not None and (await service.plan(row)).spends
+    waits = row.status is RunStatus.PAUSED and row.waiting_for == WaitingFor.BUDGET
+    short = (await service.state(row.tenant, row.run_id)).short if waits else None
+    budget = await budgets.budget_of(row, created, short) if spends or created.get("budget") else None
+    return {"usage": await budgets.of_run(row) if spends else nothing(), "budget": budget}

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from runtime.store.migrations import cached_calls
+from runtime.store.migrations import cached_calls, money
 
 revision = "0003"
 down_revision = "0002"
@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Add what each part needs."""
     _conversations()
     cached_calls.create()
+    money.create()
 
 
 def _conversations() -> None:

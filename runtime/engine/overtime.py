@@ -1,0 +1,22 @@
+"""A run that has worked for as long as its budget lets it."""
+
+from runtime.engine.budget import ask_for_leave, waits_for_leave
+from runtime.engine.clock import allowed, worked
+from runtime.engine.events import Kind
+from runtime.engine.finish import error
+from runtime.engine.retry import BUDGET_CODE
+from runtime.engine.turn import Turn
+
+
+def watch_the_clock(turn: Turn) -> None:
+    """End or pause a run that has worked for as long as it may."""
+    state, duration = turn.state, allowed(turn.state)
+    if duration is None or state.working_since is None or worked(state, turn.now) < duration:
+        return
+    found = {"scope": "run", "name": state.run_id, "period": "run", "measure": "duration", "spent": worked(state, turn.now), "limit": duration, "wanted": 0}
+    how = (state.budget or {}).get("on_exceeded", "stop")
+    failure = error(BUDGET_CODE, f"the budget of the run is used up: it has worked for {duration} ms", budget={**found, "on_exceeded": how}, on_exceeded=how)
+    if waits_for_leave(state, failure):
+        ask_for_leave(turn, failure)
+    else:
+        turn.emit(Kind.RUN_FAILING, body={"error": failure})
