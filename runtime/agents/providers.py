@@ -52,7 +52,7 @@ class Providers:
         """`credentials`: where keys come from; those of the settings when absent. `guarded`: makes the way out to addresses of tenants."""
         self._credentials = FromSettings(settings) if credentials is None else credentials
         self._guarded = guarded
-        self._limits: dict[str, ProviderLimits] = {**settings.provider_limits}
+        self._limits: dict[str, ProviderLimits] = {str(name): limits for name, limits in settings.provider_limits.items()}
         self._clients: dict[bool, httpx2.AsyncClient] = {}
         self._models: Lru[_Key, Choice] = Lru(MAX_MODELS)
 

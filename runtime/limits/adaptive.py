@@ -1,6 +1,6 @@
 """What refusals teach: a pace that is halved by each and grows again in between, where nobody says what the limit is, or says too much."""
 
-FLOOR = 30.0
+FLOOR = 60.0
 """Requests a minute that remain, however often they are refused."""
 NEAR = 0.9
 QUICK, SLOW = 0.1, 0.01

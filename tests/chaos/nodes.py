@@ -189,7 +189,9 @@ class Agent(Node):
 
     def body(self, witness: str) -> dict[str, Any]:
         output = {"type": "object", "properties": {"value": {"type": "integer"}}, "required": ["value"]}
-        return {"agent": {"prompt": f"[[tag: {self.tag_text}]] n is ${{{{ inputs.n }}}}. {self.script}".strip(), "output": output}, "retry": RETRY}
+        # What a refusal teaches is learned of a model: those that are refused without having done anything wrong leave the others in peace.
+        model = {"model": f"openai:busy-{self.name}"} if "429" in self.script else {}
+        return {"agent": {"prompt": f"[[tag: {self.tag_text}]] n is ${{{{ inputs.n }}}}. {self.script}".strip(), "output": output, **model}, "retry": RETRY}
 
     def come_to(self, run: Run) -> Result:
         prompt = f"[[tag: {self.tag(run)}]] n is {run.inputs['n']}."

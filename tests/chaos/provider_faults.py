@@ -1,5 +1,6 @@
 """Faults of model providers (F18, F19): one run asks for every kind of them, and must come to what an honest provider would have said."""
 
+import itertools
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,7 +70,9 @@ async def ask_lying(scene: Scene) -> None:
 
 
 def attempts_are_told(evidence: Evidence) -> list[str]:
-    """Each fault is an attempt in the journal, with a wait after it as long as the provider asked; what is final was asked once."""
+    """Each fault is an attempt in the journal, with a wait after it as long as the provider asked; what is final was asked once. A request
+    that is one too many goes out again without being an attempt, and waits as long.
+    """
     found = []
     arrivals = evidence.arrivals()
     for run_id, started in evidence.started.items():
@@ -82,11 +85,22 @@ def attempts_are_told(evidence: Evidence) -> list[str]:
                 if retries or len(arrivals.get(f"{started.inputs['token']}/{step}", ())) != 1:
                     found.append(f"F18 run {run_id}: step {step} was tried again although it could not help")
                 continue
+            if "429" in node.script:
+                found += _repeated(run_id, step, [entry["at"] for entry in arrivals.get(f"{started.inputs['token']}/{step}", ())])
+                continue
             if len(retries) < TIMES:
                 found.append(f"F18 run {run_id}: step {step} failed {TIMES} times, its journal says {len(retries)}")
             asked = 1000 if step.endswith("_later") else 0
             found += [f"F18 run {run_id}: step {step} was tried again too early" for event in retries if _wait(event) < asked and not _late(event)]
     return found
+
+
+def _repeated(run_id: str, step: str, times: list[float]) -> list[str]:
+    """What is wrong with when a request came in (seconds) that was refused as one too many."""
+    found = [f"F18 run {run_id}: step {step} was refused {TIMES} times, and came {len(times)} times"] if len(times) <= TIMES else []
+    least = 0.95 if step.endswith("_later") else 0
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times[: TIMES + 1])]
+    return found + [f"F18 run {run_id}: step {step} came again after {gap:.2f} s" for gap in gaps if gap < least]
 
 
 def _wait(event: dict[str, Any]) -> int:

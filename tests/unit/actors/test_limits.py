@@ -1,5 +1,6 @@
 """AgentActors reach the limiter and the kept answers through the Supervisor, and bear it when it is away."""
 
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,12 +8,15 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from actors import limits
+from actors.directory import Directory
 from actors.limits import SupervisedCallCache, exchange
 from runtime.errors import StoreUnavailable
 from runtime.limit_settings import ProviderLimits
 from runtime.limits.desk import Desk
+from runtime.limits.gate import Learned
 from runtime.limits.limiter import Limiter
-from runtime.limits.messages import Answer, Batch, Key, News, Spot
+from runtime.limits.messages import Answer, Ask, Batch, Key, News, Place, Spot
+from runtime.limits.seen import Quota, Seen
 from runtime.store.cached_call_protocol import CachedCall
 
 CALL = CachedCall("acme", "0" * 64, "brief", "openai:m", 1, 2, "{}")
@@ -46,6 +50,15 @@ async def test_callers_wait_for_the_next_supervisor(monkeypatch: pytest.MonkeyPa
     limiter.ended(permit, News(spot))
     await limiter.close()
     desk.close()
+
+
+def test_what_is_said_crosses_processes() -> None:
+    spot = Spot(Key("acme", "openai", "a"), "m", ProviderLimits(in_flight=1))
+    place = Place(spot.key, "m", Learned(requests=500.0, pause=2.0))
+    news = News(spot, 1, seen=Seen(Quota(500, 3, 1.5)), refused=True, pause=2.0)
+    batch = Batch("a", 1, (Ask(1, spot, "r", 5),), (2,), (news,), True, (Ask(3, spot, "r", 5),), (place,))
+    for said in (batch, Answer((1, 2), (place,)), Directory(limited=(spot.where,)), CALL):
+        assert pickle.loads(pickle.dumps(said)) == said
 
 
 async def test_kept_answers(monkeypatch: pytest.MonkeyPatch) -> None:
