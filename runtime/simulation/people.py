@@ -69,6 +69,8 @@ class People:
         for give in due:
             with suppress(Conflict):  # it comes too late, as it may with people: the run has gone on
                 await give()
+        if not any(self.decisions.values()) and not any(self.sendings.values()):
+            return bool(due)  # looking at every run costs, and nothing is left to give
         async for wish in wishes(gateway):
             mark = (wish.row.run_id, wish.key, str(wish.waiting.get("approval_id")))
             if mark not in self._answered and (found := self._answer(gateway, wish)) is not None:

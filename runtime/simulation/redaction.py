@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from pydantic import SecretStr
 
 from runtime.settings import Settings
+from runtime.tool_settings import SecretMissing, SecretPlace
 
 HIDDEN = "***"
 HEADERS = frozenset({"set-cookie", "cookie", "authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate", "x-api-key", "x-auth-token"})
@@ -27,10 +29,21 @@ _LOOKS_SECRET = re.compile(
 
 
 def known_secrets(settings: Settings) -> tuple[str, ...]:
-    """The secrets this process is configured with."""
+    """The secrets this process is configured with: its own, and those of tools as far as they can be read here."""
     values = [getattr(settings, name) for name in Settings.secrets()]
     texts = [part for value in values if isinstance(value, SecretStr) for part in (value.get_secret_value(), *value.get_secret_value().split(","))]
+    for place in _places(settings):
+        with suppress(SecretMissing):  # what is not here cannot come from here
+            texts.append(place.read())
     return tuple(dict.fromkeys(texts))
+
+
+def _places(settings: Settings) -> list[SecretPlace]:
+    servers = settings.mcp_servers.values()
+    found: list[SecretPlace | str | None] = [api.credential for api in settings.apis.values()]
+    found += [server.token for server in servers]
+    found += [value for server in servers for value in server.env.values()]
+    return [place for place in found if isinstance(place, SecretPlace)]
 
 
 class Redaction:

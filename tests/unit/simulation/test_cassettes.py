@@ -19,6 +19,7 @@ from runtime.simulation.recording import record
 from runtime.simulation.redaction import HIDDEN, Redaction, known_secrets
 from runtime.simulation.replay import DIFFERS, ReplayStage, people_of
 from runtime.values import load
+from tests.support.api_server import api_server
 from tests.support.openai_server import OpenAIServer, Output, Refuse, Text, ToolCalls, openai_server
 from tests.unit.simulation.plays import FUNCTIONS, Play, Played, play
 
@@ -269,27 +270,85 @@ def test_what_is_no_cassette(tmp_path: Path, text: str, place: tuple[int, int] |
 
 
 @pytest.mark.parametrize(
-    "secret",
+    ("text", "secret"),
     [
-        "Bearer abcdefghijklmnop",
-        "sk-" + "a1" * 20,
-        "AKIA" + "A1" * 8,
-        "ghp_" + "a1" * 18,
-        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc",
-        "postgresql://me:hunter22@db/x",
-        "-----BEGIN " + "PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----",
-        "the-configured-one",
+        ("Bearer abcdefghijklmnop", "abcdefghijklmnop"),
+        ("sk-" + "a1" * 20, "a1a1"),
+        ("AKIA" + "A1" * 8, "A1A1"),
+        ("ghp_" + "a1" * 18, "a1a1"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc", "eyJzdWIiOiIxMjM0In0"),
+        ("postgresql://me:hunter22@db/x", "hunter22"),
+        ("-----BEGIN " + "PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY-----", "MIIabc"),
+        ("the-configured-one", "configured"),
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out(secret: str):
-    cleaned = Redaction(["the-configured-one"]).of({"a": [f"before {secret} after"], secret: 1})
-    word = secret.rsplit(maxsplit=1)[-1].rsplit("me:", maxsplit=1)[-1].split("@", maxsplit=1)[0]
+def test_what_looks_like_a_secret_is_taken_out(text: str, secret: str):
+    cleaned = Redaction(["the-configured-one"]).of({"a": [f"before {text} after"], text: 1})
     assert HIDDEN in cleaned["a"][0]
-    assert word not in str(cleaned)
+    assert secret not in str(cleaned)
     assert cleaned["a"][0].startswith("before ")
     assert cleaned["a"][0].endswith("after")
+
+
+def test_secrets_of_tools_are_known_where_they_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "token").write_text("token-of-a-server\n")
+    monkeypatch.setenv("PETS_KEY", "key-of-the-pets")
+    settings = Settings(
+        openai_api_key=SECRET,
+        secret_key="first-key-of-thirty-two-characters,second-key-of-thirty-two-characters",
+        apis={"pets": {"document": "x.json", "base_url": "https://pets.example", "credential": {"env": "PETS_KEY"}}},
+        mcp_servers={
+            "a": {"url": "https://a.example", "token": {"file": tmp_path / "token"}},
+            "b": {"command": ["x"], "env": {"K": {"env": "NOT_SET"}, "L": "plain"}},
+        },
+    )
+    known = set(known_secrets(settings))
+    assert {SECRET, "second-key-of-thirty-two-characters", "key-of-the-pets", "token-of-a-server"} <= known
+    assert "plain" not in known
 
 
 def test_ordinary_words_stay():
     text = "skip the task-list at https://example.com/a:b@c, risk-free; basic ideas, pk 7"
     assert Redaction(["short"]).of(text) == text
+
+
+async def test_tools_of_others_are_known_from_the_cassette(server: OpenAIServer, tmp_path: Path):
+    await warm()
+    agent = '{prompt: go, model: "openai:m", tools: [{openapi: pets, operations: [addPet]}]}'
+    source = f"name: pets\nsteps: {{ask: {{agent: {agent}}}}}\noutputs: {{said: steps.ask.output}}\n"
+    server.say(ToolCalls(("pets_addPet", {"body": {"name": "rex"}})), Text("done"))
+    async with api_server() as api:
+        settings = Settings(
+            home=tmp_path,
+            drain_ms=100,
+            openai_base_url=server.url,
+            openai_api_key=SECRET,
+            apis={"pets": {"document": f"{api.url}/openapi.json"}},
+            outbound_allow=["127.0.0.1"],
+        )
+        async with LocalPlatform(settings) as platform:
+            await platform.gateway.publish("default", source)
+            run = (await platform.gateway.start("default", StartRequest("pets", mode="live"))).run
+            assert (await platform.gateway.wait("default", run.run_id, 40)).status == "succeeded"
+            cassette = await record(Origin(platform), run.run_id, Redaction())
+    offers, *_ = cassette.steps[0].attempts[0].calls
+    assert (offers.name, offers.result[0]["name"]) == ("tools", "pets_addPet")
+    played, stage = await replayed(cassette, source)
+    assert played.row.result == {"said": "done"}
+    assert (stage.differences, list(stage.left())) == ([], [])
+
+
+async def test_large_values_that_only_events_speak_of_can_be_read_by_their_run_alone(tmp_path: Path):
+    async with LocalPlatform(Settings(home=tmp_path, drain_ms=100)) as platform:
+        gateway = platform.gateway
+        await gateway.publish("default", "name: hear\nsteps: {go: {signal: {name: go}}, on: {set: {x: 1}, needs: [go]}}\noutputs: {x: steps.on.output.x}\n")
+        runs = [(await gateway.start("default", StartRequest("hear"))).run.run_id for _ in range(2)]
+        for run_id, payload in zip(runs, (["x" * 100_000], ["small"]), strict=True):
+            await gateway.signal("default", run_id, "go", payload)
+            assert (await gateway.wait("default", run_id, 40)).status == "succeeded"
+        (received,) = [event for event in await gateway.events("default", runs[0]) if event.kind == "signal.received"]
+        kept = received.body["payload"]["$artifact"]
+        assert await gateway.value("default", runs[0], kept["sha256"]) == kept["size"]
+        with pytest.raises(NotFound):
+            await gateway.value("default", runs[1], kept["sha256"])
+        assert (await record(Origin(platform), runs[0], Redaction())).signals[0].payload == ["x" * 100_000]

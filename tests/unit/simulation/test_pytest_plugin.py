@@ -1,7 +1,9 @@
 """pytest runs tests of workflows as its own."""
 
+import importlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from tests.unit.simulation.test_testing import WORKFLOW
@@ -38,6 +40,11 @@ def test_one_that_passes_and_one_that_fails(tmp_path: Path):
     broken = pytest_on(tmp_path, "broken.test.yaml")
     assert broken.returncode == 2
     assert "broken.test.yaml:2:8: List should have at least 1 item" in broken.stdout
+
+
+def test_installations_load_it():
+    (value,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"].values()
+    assert importlib.import_module(value).pytest_collect_file is not None
 
 
 def test_it_costs_other_sessions_nothing():

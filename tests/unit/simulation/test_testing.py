@@ -1,6 +1,7 @@
 """Tests of workflows: what they check, where they say it went wrong, and that they can fail."""
 
 import textwrap
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -164,6 +165,17 @@ def test_files_are_found_in_order_and_hidden_folders_left_out(tmp_path):
     assert discover([tmp_path / "a" / "flow.yaml"]) == [tmp_path / "a" / "flow.yaml"], "a file that is named is taken"
     with pytest.raises(NotFound):
         discover([tmp_path / "missing"])
+
+
+async def test_ten_steps_take_a_fraction_of_a_second(written, tmp_path):
+    steps = "".join(f'  s{n}: {{http: {{url: "https://x.invalid/{n}"}}, needs: [{f"s{n - 1}" if n else ""}]}}\n' for n in range(10))
+    (tmp_path / "ten.yaml").write_text(f"name: ten\nsteps:\n{steps}")
+    path = written("- name: first\n- name: again\n", "ten.test.yaml", "workflow: ten.yaml\n")
+    file = load(path)
+    assert (await run_case(file, file.cases[0], SETTINGS)).passed, "imports, and the empty database that the others copy"
+    began = time.process_time()
+    assert (await run_case(file, file.cases[1], SETTINGS)).passed
+    assert time.process_time() - began < 0.7, "CPU time, because a busy machine makes every clock slow; it is 0.1 s"
 
 
 async def test_results_as_junit(written, tmp_path):
