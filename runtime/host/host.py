@@ -115,9 +115,13 @@ class Host:
         await self._journal.register(self._owner, suspects=self._marks.suspects)
         self._journal.on_news(self._notify)
 <<<<<<< ours
+<<<<<<< ours
         for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._inboxes, self._beats, self._looks):
 =======
         for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._mailroom.bring, self._beats, self._looks):
+>>>>>>> theirs
+=======
+        for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._inboxes, self._beats, self._looks):
 >>>>>>> theirs
             self._spawn(self._forever(loop))
         self._intake.look_around()

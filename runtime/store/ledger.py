@@ -42,6 +42,7 @@ _GROUPS: dict[str, tuple[ColumnElement[Any], ...]] = {
     "model": (ledger.c.model.label("model"),),
     "day": ((ledger.c.at // DAY_MS).label("day"),),
 }
+_COUNTS = ("calls", "cached_calls", "unpriced_calls", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 
 def book(connection: Connection, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
@@ -72,7 +73,7 @@ def totals(connection: Connection, query: UsageQuery) -> list[UsageRow]:
         counted,
         func.coalesce(func.sum(case((ledger.c.cached.is_(True), 1), else_=0)), 0),
         func.coalesce(func.sum(case((ledger.c.usd.is_(None), 1), else_=0)), 0),
-        *(func.coalesce(func.sum(ledger.c[name]), 0) for name in ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")),
+        *(func.coalesce(func.sum(ledger.c[name]), 0) for name in _COUNTS[3:]),
         *_USD,
     )
     found = select(*groups, *sums).where(*_conditions(query)).group_by(*groups).order_by(*groups).limit(query.limit).offset(query.offset)
@@ -100,8 +101,9 @@ def _conditions(query: UsageQuery) -> list[ColumnElement[bool]]:
 
 def _usage(row: Sequence[Any], names: list[str]) -> UsageRow:
     group = dict(zip(names, row, strict=False))
-    *counts, millions, rest = row[len(names) :]
-    return UsageRow(group, *map(int, counts), usd=_usd(millions, rest))
+    *found, millions, rest = map(int, row[len(names) :])
+    counts: dict[str, Any] = dict(zip(_COUNTS, found, strict=True))
+    return UsageRow(group, **counts, usd=_usd(millions, rest))
 
 
 def _usd(millions: Any, rest: Any) -> Decimal:

@@ -40,7 +40,12 @@ async def test_every_finished_call_is_recorded(server, live, functions):
     await live(tools=[functions.add(square)], record=journal.record)
     assert [body["name"] for body in journal.bodies] == NAMES
     assert [body["n"] for body in journal.bodies] == [1, 1, 2, 2, 3, 3]
-    assert journal.bodies[0]["usage"] == {"input_tokens": 100, "output_tokens": 10}
+    usage = journal.bodies[0]["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"], usage["cached_tokens"], usage["reasoning_tokens"]) == (100, 10, 0, 0)
+    assert (usage["provider"], usage["model"], usage["answered"]) == ("openai", "openai:test-model", "test-model")
+    assert not {"usd", "prices", "cached", "reserved"} & set(usage), "nobody knows the price of this model, and there is no budget"
+    calls = [body["usage"]["call"] for body in journal.bodies if body["name"] == "model"]
+    assert len(set(calls)) == 3
     assert journal.bodies[1]["result"] == {"value": 9}
 
 
