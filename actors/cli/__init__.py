@@ -14,26 +14,17 @@ from actors.cli import (
     endpoints,
     hooks,
     keys,
-<<<<<<< ours
     limits,
-=======
->>>>>>> theirs
     maintenance,
     money,
     platform,
     provider_keys,
-<<<<<<< ours
     recording,
-=======
->>>>>>> theirs
     run,
     runs,
     schedules,
     secrets,
-<<<<<<< ours
     testing,
-=======
->>>>>>> theirs
     tools,
 )
 from actors.cli.exits import SUMMARY, CommandError, Exit, exit_for_code

@@ -13,11 +13,7 @@ from runtime.definition.model import Goto
 from runtime.definition.plan import Plan, PlannedStep
 from runtime.engine.clock import alarm_at, start, stop
 from runtime.engine.events import Event, Kind, body_of
-<<<<<<< ours
 from runtime.engine.evolve_items import artifacts_saved, item_answered, items_finished, items_reused, items_started
-=======
-from runtime.engine.evolve_items import artifacts_saved, items_finished, items_reused, items_started
->>>>>>> theirs
 from runtime.engine.retry import CRASH_CODES, UNCOUNTED
 from runtime.engine.state import Ask, Items, RunState, StepState, split_key
 from runtime.engine.states import PEOPLE, STEP_TRANSITIONS, StepStatus, run_after, step_after

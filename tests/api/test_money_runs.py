@@ -15,13 +15,8 @@ from runtime.local import LocalPlatform
 from runtime.settings import Settings
 from runtime.store.fsck import fsck
 from runtime.store.money_protocol import BudgetRow, Limits, UsageQuery, UsageRow
-<<<<<<< ours
-from runtime.store.protocol import RunRow
-from tests.support.openai_server import OpenAIServer, Received, Refusal, Refuse, Text, openai_server
-=======
 from runtime.store.protocol import RunQuery, RunRow
 from tests.support.openai_server import OpenAIServer, Refusal, Refuse, Slow, Text, ToolCalls, openai_server
->>>>>>> theirs
 
 MODEL = "openai:gpt-5-mini"
 CALL = Decimal("0.000045")

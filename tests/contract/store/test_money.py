@@ -279,15 +279,8 @@ async def test_totals_by_every_group_and_filter(store: Store, desk: Desk, group:
     assert await store.money.usage(replace(narrow, run_id=tick.__name__)) == [] or not group
 
 
-<<<<<<< ours
-@pytest.mark.parametrize(
-    "query", [UsageQuery(TENANT, root_run="r"), UsageQuery(TENANT, since=1), UsageQuery(TENANT, workflow="w"), UsageQuery(TENANT, user="u")]
-)
-async def test_totals_are_read_by_an_index(store: Store, query: UsageQuery):
-=======
 @pytest.mark.parametrize("by", [{"root_run": "r"}, {"since": 1}, {"workflow": "w"}, {"user": "u"}])
 async def test_totals_are_read_by_an_index(store: Store, by: dict[str, Any]):
->>>>>>> theirs
     if store.database.writer.dialect.name != "sqlite":
         pytest.skip("PostgreSQL reads a small table from its beginning, whatever indexes there are")
 
