@@ -47,7 +47,7 @@ class Order:
     budget: dict[str, Any] | None = None
 
 
-def run(
+def run(  # noqa: PLR0913 - each is an option
     target: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition file (- is stdin), which is published first, or the name of a workflow.")],
     inputs: Annotated[list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input: JSON or text; @path reads a file.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="NAME=VALUE", help="A label of the run.")] = None,

@@ -29,7 +29,7 @@ class SimulatedSession(LocalSession):
     """Time passes from the start of the run on, but never before whoever follows it has seen what there is to see."""
 
     def __init__(self, platform: SimulatedPlatform, family: Family, staging: "Staging", replay: tuple[Cassette, ReplayStage] | None) -> None:
-        super().__init__(platform.gateway)
+        super().__init__(platform.gateway, platform.local.deltas)
         self._platform, self._family, self._staging, self._replay = platform, family, staging, replay
         self._people = People() if replay is None else people_of(replay[0])
         self._run_id = ""
@@ -60,10 +60,10 @@ class SimulatedSession(LocalSession):
         self._time = asyncio.create_task(self._pass_time(), name="time")
         return self._run_id
 
-    async def events(self, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
-        async for event in super().events(run_id, after):
+    async def events(self, run_id: str, after: int = 0, *, deltas: bool = False) -> AsyncIterator[dict[str, Any]]:
+        async for event in super().events(run_id, after, deltas=deltas):
             yield event
-            if run_id == self._run_id:
+            if run_id == self._run_id and "seq" in event:
                 self._seen = event["seq"]
 
     def differences(self) -> Iterable[str]:

@@ -61,6 +61,6 @@ def _beyond_images(messages: "list[ModelMessage]") -> int:
     """Bytes of images that are no tokens, as the messages were written out: in base64."""
     from pydantic_ai.messages import BinaryContent
 
-    contents = [part.content for message in messages for part in message.parts if isinstance(getattr(part, "content", None), list)]
-    images = [one for content in contents for one in content if isinstance(one, BinaryContent) and one.media_type.startswith("image/")]
+    contents: list[Any] = [getattr(part, "content", None) for message in messages for part in message.parts]
+    images = [one for content in contents if isinstance(content, list) for one in content if isinstance(one, BinaryContent) and one.media_type.startswith("image/")]
     return sum(max(0, len(base64.b64encode(image.data)) - IMAGE_TOKENS) for image in images)

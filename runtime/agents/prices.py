@@ -41,7 +41,7 @@ def most(choice: "Choice", input_tokens: int, output_tokens: int) -> Decimal | N
         if None in known.values():
             continue
         try:
-            return dollars(calc_price(usage, name, **known).total_price)  # type: ignore[arg-type]  # one of the two
+            return dollars(calc_price(usage, name, **known).total_price)
         except (LookupError, ValueError):
             continue
     return None

@@ -18,6 +18,7 @@ from runtime.host.children import Children
 from runtime.host.dispatch import Dispatcher
 from runtime.host.intake import POLL_SECONDS, Intake
 from runtime.host.leases import Observer
+from runtime.host.mailroom import Mailroom
 from runtime.host.marks import WRITER, Marks
 from runtime.host.neighbours import Neighbours
 from runtime.host.plans import Plans
@@ -101,7 +102,7 @@ class Host:
             shared=neighbours is not None and dedicated_to is None,
             dedicated_to=dedicated_to,
         )
-        self._inbox_now, self._reading = asyncio.Event(), False
+        self._mailroom = Mailroom(self._journal, owner.owner, self._slots, self._wake)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._draining = False
         self._closed = asyncio.Event()
@@ -113,7 +114,7 @@ class Host:
         """Register this owner and begin to look for work."""
         await self._journal.register(self._owner, suspects=self._marks.suspects)
         self._journal.on_news(self._notify)
-        for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._inboxes, self._beats, self._looks):
+        for loop in (self._intake.claim, self._intake.audit, self._intake.tend_slots, self._mailroom.bring, self._beats, self._looks):
             self._spawn(self._forever(loop))
         self._intake.look_around()
 
@@ -146,7 +147,7 @@ class Host:
     @property
     def still(self) -> bool:
         """Whether nothing is under way, so that only time or a new message leads on."""
-        busy = self._reading or self._inbox_now.is_set() or self._opening or self._intake.busy or self._dispatcher.busy
+        busy = self._mailroom.busy or self._opening or self._intake.busy or self._dispatcher.busy
         return not busy and not any(slot.busy for slot in self._slots.values())
 
     # --- hints from outside ------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ class Host:
         wanted = [run_id for run_id in run_ids if run_id not in self._slots]
         self._intake.want(wanted)
         if len(wanted) < len(run_ids):
-            self._inbox_now.set()
+            self._mailroom.news.set()
 
     def owner_died(self, owner: str) -> None:
         """Somebody knows that this owner's process is gone: do not wait for its lease to run out."""
@@ -198,18 +199,6 @@ class Host:
             except Exception:  # the border of a loop all runs here depend on: an owner that beats and does nothing would be worse
                 log.exception("loop_failed", loop=loop.__name__)
                 await asyncio.sleep(POLL_SECONDS)
-
-    async def _inboxes(self) -> None:
-        await either(self._inbox_now, POLL_SECONDS)
-        self._inbox_now.clear()
-        if not self._slots:
-            return
-        self._reading = True
-        for message in await self._journal.inbox(self.owner):
-            slot = self._slots.get(message.run_id)
-            if slot is not None and slot.deliver(message):
-                self._wake(slot)
-        self._reading = False
 
     async def _beats(self) -> None:
         await asyncio.sleep(self._settings.lease_ms / 4000)
@@ -282,7 +271,7 @@ class Host:
         self._slots[run_id] = slot
         for message in mail:
             slot.deliver(message)
-        self._inbox_now.set()
+        self._mailroom.news.set()
         self._wake(slot)
 
     async def _events(self, run_id: str) -> list[Any]:

@@ -15,7 +15,7 @@ from runtime.api.paging import PageSize, PageToken, decode, decode_number, page
 from runtime.api.requests import BackfillBody, NoBody, PauseBody
 from runtime.api.responses import json
 from runtime.api.routes.starts import detail
-from runtime.api.services import caller, gateway, scheduling, services
+from runtime.api.services import caller, scheduling, services
 from runtime.api.shield import finish
 from runtime.schedules.overlap import Overlap
 from runtime.schedules.spec import ScheduleBody
@@ -90,7 +90,7 @@ async def trigger(request: Request, name: str) -> Response:
     await read_model(request, NoBody, optional=True)
     key = idempotency_key(request.headers.get("idempotency-key"))
     started = await finish(scheduling(request).trigger(tenant, name, idempotency_key=key))
-    return json(await detail(gateway(request), started.run, started), 202, Location=f"/v1/runs/{started.run.run_id}")
+    return json(await detail(request, started.run, started), 202, Location=f"/v1/runs/{started.run.run_id}")
 
 
 @router.post("/v1/schedules/{name}:backfill", **documented({202: schedule_answers.Backfilled}, 404, body=BackfillBody))
