@@ -62,5 +62,6 @@ def _beyond_images(messages: "list[ModelMessage]") -> int:
     from pydantic_ai.messages import BinaryContent
 
     contents: list[Any] = [getattr(part, "content", None) for message in messages for part in message.parts]
-    images = [one for content in contents if isinstance(content, list) for one in content if isinstance(one, BinaryContent) and one.media_type.startswith("image/")]
+    shown = [one for content in contents if isinstance(content, list) for one in content if isinstance(one, BinaryContent)]
+    images = [one for one in shown if one.media_type.startswith("image/")]
     return sum(max(0, len(base64.b64encode(image.data)) - IMAGE_TOKENS) for image in images)
