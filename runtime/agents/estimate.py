@@ -59,9 +59,12 @@ def input_tokens(request: Request) -> int:
 
 def _beyond_images(messages: "list[ModelMessage]") -> int:
     """Bytes of images that are no tokens, as the messages were written out: in base64."""
+    contents: list[Any] = [getattr(part, "content", None) for message in messages for part in message.parts]
+    images = [one for content in contents if isinstance(content, list) for one in content if _is_image(one)]
+    return sum(max(0, len(base64.b64encode(image.data)) - IMAGE_TOKENS) for image in images)
+
+
+def _is_image(content: Any) -> bool:
     from pydantic_ai.messages import BinaryContent
 
-    contents: list[Any] = [getattr(part, "content", None) for message in messages for part in message.parts]
-    shown = [one for content in contents if isinstance(content, list) for one in content if isinstance(one, BinaryContent)]
-    images = [one for one in shown if one.media_type.startswith("image/")]
-    return sum(max(0, len(base64.b64encode(image.data)) - IMAGE_TOKENS) for image in images)
+    return isinstance(content, BinaryContent) and content.media_type.startswith("image/")

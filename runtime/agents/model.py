@@ -122,7 +122,7 @@ class LedgerModel(WrapperModel):
                 raise failed
 
     async def _move_on(self, failed: StepFailed, refusal: ModelResponse | None) -> None:
-        self._streaming.void(failed.error_code)
+        self._streaming.void(failed.error_code, call=self._ledger.made("model"))
         before, self._place = self.current, (self._place + 1) % len(self._choices)
         told = {"model": self.current.model_id, "instead_of": before.model_id, "because": failed.error_code}
         paid = None if refusal is None else usage_of(refusal, before, self._call)
@@ -164,7 +164,7 @@ class LedgerModel(WrapperModel):
             raise failed from error
         finally:
             if status != "success":
-                self._streaming.void(status)
+                self._streaming.void(status, call=self._ledger.made("model"))
             request.call.seconds = time.perf_counter() - started
             if self._observe is not None:
                 self._observe(choice.provider, status, request.call.seconds)

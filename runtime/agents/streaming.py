@@ -40,12 +40,11 @@ class Streaming:
         self, model: Model, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters, *, call: int
     ) -> ModelResponse:
         """The model's answer; `call` is the number of this call. Raises what `model` raises, and StepFailed."""
+        self.void("asked_again", call=call)
+        self._voice, self._call = None, call
         if self._speaker is None or not (self._speaker.followed if self._wanted == "auto" else self._wanted):
             return await model.request(messages, settings, parameters)
-        if self._call == call:
-            self.void("asked_again")
-        voice, self._call = self._speaker.voice(call, json=self._structured), call
-        self._voice = voice
+        voice = self._voice = self._speaker.voice(call, json=self._structured)
         answers = {tool.name for tool in parameters.output_tools}
         hearing = Hearing(voice, answers, text=not (self._structured and answers))
         token = streamed.set(True)
@@ -61,9 +60,9 @@ class Streaming:
             raise StepFailed("provider_unavailable", "the answer broke off before its end")
         return response
 
-    def void(self, because: str) -> None:
-        """What the last request said, if it said anything, is not going to be the answer. `because`: an error's code."""
-        if self._voice is not None:
+    def void(self, because: str, *, call: int) -> None:
+        """What this call has said so far, if anything, is not going to be its answer. `because`: an error's code."""
+        if self._voice is not None and self._call == call:
             self._voice.drop(because)
             self._voice = None
 

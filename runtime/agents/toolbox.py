@@ -86,8 +86,8 @@ class Toolbox:
             return {"value": result if args == wanted else changed(args, result)}
         except (AgenticError, CallWaits):
             raise
-        except ToolRefused as refusal:
-            return {"failed": str(refusal)[:MAX_MESSAGE]}
+        except ToolRefused as reason:
+            return {"failed": str(reason)[:MAX_MESSAGE]}
         except PydanticSerializationError as error:
             return {"failed": f"the result is not JSON: {error}"[:MAX_MESSAGE]}
         except Exception as error:

@@ -113,7 +113,7 @@ async def test_items_come_in_pages_and_by_state(client: httpx2.AsyncClient, worl
     )
     path = f"/v1/runs/{run.run_id}/steps/each"
     counts = (await client.get(path)).json()["items"]
-    assert counts == {"total": total, "succeeded": 8_000, "failed": 1, "running": 999, "retrying": 1, "pending": 999, "canceled": 0}
+    assert counts == {"total": total, "succeeded": 8_000, "failed": 1, "running": 999, "waiting": 0, "retrying": 1, "pending": 999, "canceled": 0}
     page = (await client.get(f"{path}/items", params={"page_size": 1000})).json()
     assert [(item["index"], item["output"], item["status"]) for item in page["items"]] == [(n, n * n, "succeeded") for n in range(1000)]
     page = (await client.get(f"{path}/items", params={"page_token": page["next_page_token"], "page_size": 2})).json()

@@ -18,10 +18,11 @@ from runtime.deltas.voice import Speaker
 from runtime.errors import StepFailed
 from runtime.settings import Settings
 from tests.support.ears import Ears
-from tests.support.openai_server import Drop, Endless, Output, Raw, Refusal, Refuse, Slow, Streamed, Text, ToolCalls
+from tests.support.openai_server import Drop, Endless, Output, Raw, Received, Refusal, Refuse, Slow, Streamed, Text, ToolCalls, event
 from tests.support.wires import WIRES, Given, Wire, wires
 
 NOTE = {"type": "object", "required": ["title"], "properties": {"title": {"type": "string"}}}
+TREE = {"type": "object", "properties": {"child": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["child"]}
 LONG = "Grüße aus Köln: ☔ und 🦭, mehrmals. " * 5
 
 
@@ -125,9 +126,8 @@ async def test_with_a_structured_answer_other_text_is_not_heard(wire, ask, ears)
 
 
 async def test_a_schema_that_refers_to_itself_is_answered_by_text_that_is_json(wire, ask, ears):
-    tree = {"type": "object", "properties": {"child": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "required": ["child"]}
     wire.server.say(Text('{"child": null}'))
-    assert (await ask(output=tree)).output == {"child": None}
+    assert (await ask(output=TREE)).output == {"child": None}
     assert (ears.text, {delta.json for delta in ears.deltas}) == ('{"child": null}', {True})
 
 
@@ -273,6 +273,27 @@ async def test_cancelling_aborts_the_connection_within_a_second(wire, ask, ears,
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ears.text == ""
+
+
+async def test_a_call_that_fails_takes_nothing_back_of_those_before_it(wire, ask, ears):
+    async def record(body: dict[str, Any]) -> None:
+        ears.listening = False
+
+    wire.server.say(Text('{"child": 5}'), Refuse(529))
+    with pytest.raises(StepFailed):
+        await ask(output=TREE, record=record)
+    assert (streams(wire), ears.text, ears.marks) == ([True, False], '{"child": 5}', [])
+
+
+@pytest.mark.parametrize(("kind", "code"), [("overloaded_error", "provider_unavailable"), ("rate_limit_error", "rate_limited")])
+async def test_an_error_in_the_middle_of_a_stream_means_what_it_means(wire, ask, ears, kind, code):
+    before, said, _ = wire.server.events(wire.server.completion(Text(LONG), 1, Received({"model": "m"}, {})))
+    error = {"type": kind, "message": "no", "code": 429 if code == "rate_limited" else 503}
+    failed = event({"type": "error", "error": error}, "error" if wire.provider == "anthropic" else None)
+    wire.server.say(Raw(before + b"".join(said) + failed, "text/event-stream"))
+    with pytest.raises(StepFailed) as caught:
+        await ask()
+    assert (caught.value.error_code, caught.value.retryable, ears.marks) == (code, True, [code])
 
 
 async def test_a_fallback_drops_what_the_first_model_has_said(functions, ears):
