@@ -10,15 +10,17 @@ from actors import wire
 from actors.directory import PULSE_SECONDS, Directory, Pulse, Report
 from actors.envelopes import credentials
 from actors.names import AGENT, unlisted
-from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
+from actors.process import Busy, end_with_raylet, leave, settings, settle_memory, watch_the_loop
 from actors.recorder import Recorder
 from actors.sigterm import HearsSigterm
 from runtime.agents.loop import warm
 from runtime.artifacts.open import open_artifacts
+from runtime.logs import set_up_logs
 from runtime.metrics import Metrics
 from runtime.steps.context import StepServices
 from runtime.steps.flights import FlightKey
 from runtime.steps.runner import StepRunner
+from runtime.tracing.open import close_tracer, open_tracer
 
 HEARD_SECONDS = 2 * PULSE_SECONDS
 """After this long every owner knows that an actor takes no more work."""
@@ -33,12 +35,21 @@ class AgentActor(HearsSigterm):
         wanted = settings()
         set_up_logs(wanted)
         self._settings, self._name, self._leaving = wanted, name, False
-        self._metrics = Metrics()
+        metrics = Metrics()
         self._recorder = Recorder()
         self._keys = credentials(wanted)
-        services = StepServices(wanted, open_artifacts(wanted), record=self._recorder.record, observe=self._metrics.provider_call, credentials=self._keys)
+        self._tracer = open_tracer(wanted, name)
+        services = StepServices(
+            wanted,
+            open_artifacts(wanted),
+            record=self._recorder.record,
+            observe=metrics.provider_call,
+            spend=metrics.spent,
+            credentials=self._keys,
+            tracer=self._tracer,
+        )
         self._runner = StepRunner(services)
-        self._pulse = Pulse(self._report, self._learn, self._metrics)
+        self._pulse = Pulse(self._report, self._learn, metrics)
         if wanted.run_mode == "live":
             await warm()
         settle_memory()
@@ -87,8 +98,9 @@ class AgentActor(HearsSigterm):
 
     async def close(self) -> None:
         """Report for the last time and give connections and threads back; the caller kills the process then."""
-        await self._pulse.stop()
         await self._runner.close()
+        await self._pulse.stop()
+        await close_tracer(self._tracer)
         self._closed.set()
 
     async def _leave_on_sigterm(self) -> None:
@@ -114,7 +126,7 @@ class AgentActor(HearsSigterm):
 
     def _report(self) -> Report:
         self._recorder.forget_old()
-        return Report(self._name, AGENT, self._runner.in_flight, self._busy(), deltas=self._metrics.drain(), leaving=self._leaving)
+        return Report(self._name, AGENT, self._runner.in_flight, self._busy(), leaving=self._leaving)
 
 
 RemoteAgentActor = ray.remote(AgentActor)

@@ -20,7 +20,7 @@ from runtime.host import Host
 from runtime.ids import uuid7
 from runtime.keys.base_urls import BaseUrls
 from runtime.keys.credentials import StoredCredentials
-from runtime.metrics import Metrics, Registry
+from runtime.metrics import Metrics, render
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.service import Scheduling
@@ -35,6 +35,8 @@ from runtime.steps.runner import StepRunner
 from runtime.store.open import Store, open_store
 from runtime.store.protocol import OwnerRow
 from runtime.store.sealed import checked_box
+from runtime.tracing.open import close_tracer, open_tracer
+from runtime.tracing.spans import Tracer
 from runtime.version import VERSION
 
 
@@ -66,7 +68,6 @@ class LocalRunner:
         self._host = host
         self._metrics = metrics
         self._store = store
-        self._registry = Registry()
 
     def nudge(self, run_ids: Sequence[str]) -> None:
         self._host.nudge(run_ids)
@@ -75,9 +76,13 @@ class LocalRunner:
         await self._host.watch(run_id, after, timeout)
 
     async def metrics(self) -> bytes:
-        self._registry.apply(self._metrics.drain())
-        self._registry.set_active_runs(await self._store.journal.active_runs())
-        return self._registry.render()
+        await self.count()
+        return render(await self._store.counts.totals(), await self._store.journal.active_runs())
+
+    async def count(self) -> None:
+        """Add what was counted here to the totals."""
+        self._metrics.settle(await self._store.counts.add(self._metrics.batch(), SystemClock().now()))
+        await self._store.counts.count_ends()
 
 
 class LocalPlatform:
@@ -90,6 +95,7 @@ class LocalPlatform:
     host: Host
     store: Store
     schedules: Scheduling
+    tracer: Tracer | None
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -103,10 +109,23 @@ class LocalPlatform:
             artifacts = open_artifacts(self.settings)
             metrics = Metrics()
             keys = local_keys(self.store, box, self.settings)
-            executor = LocalExecutor(StepServices(self.settings, artifacts, record=self._record, observe=metrics.provider_call, credentials=keys))
-            stack.push_async_callback(executor.close)
-            self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics)
+            self.tracer = open_tracer(self.settings, "local")
+            stack.push_async_callback(close_tracer, self.tracer)
+            executor = LocalExecutor(
+                StepServices(
+                    self.settings,
+                    artifacts,
+                    record=self._record,
+                    observe=metrics.provider_call,
+                    spend=metrics.spent,
+                    credentials=keys,
+                    tracer=self.tracer,
+                )
+            )
+            self.host = Host(owner=new_owner("local"), store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, tracer=self.tracer)
             runner = LocalRunner(self.host, metrics, self.store)
+            stack.push_async_callback(runner.count)  # what is in flight at the end counts too
+            stack.push_async_callback(executor.close)
             janitor = asyncio.create_task(Janitor(self.store.retention, artifacts, self.settings, SystemClock()).run(), name="janitor")
             stack.push_async_callback(stopped, janitor)
             self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings)

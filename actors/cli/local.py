@@ -8,6 +8,7 @@ from actors.cli.connection import load_settings
 from runtime.gateway import Gateway, views
 from runtime.gateway.starts import StartRequest
 from runtime.local import LocalPlatform
+from runtime.logs import set_up_logs
 
 TENANT = "default"
 """The tenant of the key that `agentic up` makes, so that both see the same runs."""
@@ -52,5 +53,7 @@ class LocalSession:
 @asynccontextmanager
 async def local() -> AsyncIterator[LocalSession]:
     """The platform in this process; drained at the end."""
-    async with LocalPlatform(load_settings()) as platform:
+    settings = load_settings()
+    set_up_logs(settings)
+    async with LocalPlatform(settings) as platform:
         yield LocalSession(platform.gateway)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from runtime.agents.asking import Layer
 from runtime.agents.attachments import Load
+from runtime.tracing.attempts import AttemptSpan
 
 if TYPE_CHECKING:
     from runtime.agents.providers import Providers
@@ -62,6 +63,8 @@ class AgentContext:
     observe: Observe | None = None
     layers: Sequence[Layer] = ()
     """What each request to a model passes on its way out, outermost first."""
+    span: AttemptSpan | None = None
+    """Of an attempt that is traced."""
     toolsets: Toolsets | None = None
     """None: only functions are tools."""
     history: Sequence[dict[str, Any]] = ()

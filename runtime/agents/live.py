@@ -35,7 +35,7 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     choices = [await context.providers.choose(model, context.tenant) for model in models]
     ledger = Ledger(context.replay, context.record)
     tools = await tools_of(spec["tools"], context, ledger)
-    toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"])
+    toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"], context.span)
     shape, agent = shape_of(_canonical(spec["output"])), _agent(_canonical(spec["output"]), _canonical([_described(tool) for tool in tools]))
     usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe, context.layers)
     try:

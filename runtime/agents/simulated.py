@@ -25,7 +25,7 @@ async def run_simulated(spec: dict[str, Any], context: AgentContext) -> AgentOut
     topic, prompt = spec["instructions"], spec["prompt"]
     ledger = Ledger(context.replay, context.record)
     references = [entry for entry in spec["tools"] if isinstance(entry, str)]  # the others are on the network
-    toolbox = Toolbox(function_tools(references, context), ledger, spec["limits"]["tool_calls"]) if references else None
+    toolbox = Toolbox(function_tools(references, context), ledger, spec["limits"]["tool_calls"], context.span) if references else None
     said = await _ask_tools(toolbox, spec, context.seed) if toolbox is not None else []
     read = [one.text for one in spec["attachments"] if one.text is not None] + said
     digest = Digest("\n\n".join([prompt, *read]) if read else prompt, topic=topic)

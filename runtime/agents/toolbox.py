@@ -11,6 +11,9 @@ from runtime.agents.ledger import Ledger
 from runtime.agents.tools import Tool, ToolRefused
 from runtime.definition.schemas import check_value
 from runtime.errors import AgenticError, Problem, StepFailed
+from runtime.redaction import redact
+from runtime.tracing import names
+from runtime.tracing.attempts import AttemptSpan
 
 MAX_RESULT = 64 * 1024
 """Bytes of JSON a tool may give to a model; a larger result is a failure the model is told of."""
@@ -22,10 +25,12 @@ log = structlog.get_logger(__name__)
 class Toolbox:
     """The tools of one agent, and how often they may still be used."""
 
-    def __init__(self, tools: Sequence[Tool], ledger: Ledger, limit: int) -> None:
+    def __init__(self, tools: Sequence[Tool], ledger: Ledger, limit: int, span: AttemptSpan | None = None) -> None:
+        """`span`: of the attempt, when it is traced; each call that is made is a span beneath it."""
         self._tools = {tool.name: tool for tool in tools}
         self._ledger = ledger
         self._limit = limit
+        self._span = span
         self._marks: Counter[str] = Counter()
         self.calls = 0
 
@@ -52,7 +57,7 @@ class Toolbox:
         if self.calls > self._limit:
             raise StepFailed("agent_limit", f"the agent wanted more than {self._limit} tool calls", retryable=False)
         mark = self._mark(name, call_id)
-        result: dict[str, Any] = await self._ledger.call(f"tool:{name}", lambda: self._execute(name, args, mark), call_id=call_id)
+        result: dict[str, Any] = await self._ledger.call(f"tool:{name}", lambda: self._traced(name, args, mark, call_id), call_id=call_id)
         return result
 
     def _mark(self, name: str, call_id: str | None) -> str:
@@ -61,19 +66,33 @@ class Toolbox:
         self._marks[mark] += 1
         return f"{mark} {self._marks[mark]}"
 
+    async def _traced(self, name: str, args: dict[str, Any], mark: str, call_id: str | None) -> dict[str, Any]:
+        if self._span is None:
+            return await self._execute(name, args, mark)
+        with self._span.tool(name, call_id, args) as opened:
+            result = await self._execute(name, args, mark)
+            opened.error = "tool_failed" if "failed" in result else None
+            opened.attributes[names.TOOL_RESULT] = self._span.tracer.shown(result)
+            return result
+
     async def _execute(self, name: str, args: dict[str, Any], mark: str) -> dict[str, Any]:
         try:
             value = await self._tools[name].invoke(args, mark)
             data = to_json(value, inf_nan_mode="strings")
             if len(data) > MAX_RESULT:
                 return {"failed": f"the result has {len(data)} bytes; at most {MAX_RESULT} can be used: ask for less"}
-            return {"value": from_json(data)}
+            return {"value": redact.value(from_json(data), data.decode())}
         except AgenticError:
             raise
         except ToolRefused as refusal:
-            return {"failed": str(refusal)[:MAX_MESSAGE]}
+            return _failed(str(refusal))
         except PydanticSerializationError as error:
-            return {"failed": f"the result is not JSON: {error}"[:MAX_MESSAGE]}
+            return _failed(f"the result is not JSON: {error}")
         except Exception as error:
             log.warning("tool_failed", tool=name, exc_info=True)
-            return {"failed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE]}
+            return _failed(f"{type(error).__name__}: {error}")
+
+
+def _failed(sentence: str) -> dict[str, Any]:
+    """Cut when it has no secrets any more: a half of one would not be found."""
+    return {"failed": redact(sentence)[:MAX_MESSAGE]}

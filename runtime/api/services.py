@@ -19,6 +19,7 @@ from runtime.secrets import open_box
 from runtime.settings import Settings
 from runtime.store.catalog_protocol import Catalog
 from runtime.store.open import Store
+from runtime.tracing.spans import Tracer
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Services:
     settings: Settings
     ready: Callable[[], Awaitable[object]]
     durability: str = "full"
+    tracer: Tracer | None = None
     schedules: Scheduling = field(kw_only=True)
     endpoints: Endpoints = field(kw_only=True)
     hooks: Hooks = field(kw_only=True)
@@ -43,7 +45,7 @@ class Services:
         self.streams = Streams()
 
 
-def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
+def over(store: Store, gateway: Gateway, settings: Settings, tracer: Tracer | None = None) -> Services:
     """The services over an open store. Raises SecretUnreadable when the key file of this machine is damaged."""
     box = open_box(settings)
     return Services(
@@ -52,6 +54,7 @@ def over(store: Store, gateway: Gateway, settings: Settings) -> Services:
         settings=settings,
         ready=store.ping,
         durability=store.durability,
+        tracer=tracer,
         schedules=Scheduling(gateway, store.schedules),
         endpoints=Endpoints(store.outbox, box),
         hooks=Hooks(store.hooks, gateway, box),

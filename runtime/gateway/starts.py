@@ -19,6 +19,7 @@ from runtime.gateway.workflows import Workflows
 from runtime.ids import uuid7
 from runtime.store.catalog_protocol import DefinitionRow
 from runtime.store.protocol import Idempotency, NewRun, RunRow, Submitted
+from runtime.tracing.ids import run_root
 
 MAX_BATCH = 1000
 COUNT_SECONDS = 1.0
@@ -56,6 +57,8 @@ class Started:
     run: RunRow
     created: bool
     inputs: Any = None
+    traceparent: str | None = None
+    """The trace of a run that was created."""
 
 
 class Starts(Workflows):
@@ -150,7 +153,8 @@ class Starts(Workflows):
     async def _started(self, run: NewRun, submitted: Submitted) -> Started:
         if submitted.created:
             row = run.row if run.row.slot_group is None else await self.run(run.row.tenant, run.row.run_id)
-            return Started(row, created=True, inputs=(run.events[0].body or {})["inputs"])
+            body = run.events[0].body or {}
+            return Started(row, created=True, inputs=body["inputs"], traceparent=body["traceparent"])
         return Started(await self.run(run.row.tenant, submitted.run_id), created=False)
 
     async def _admit(self, count: int) -> None:
@@ -175,18 +179,13 @@ def created_event(
         "mode": row.mode,
         "seed": secrets.randbits(63),
         "labels": row.labels,
-        "traceparent": traceparent or new_traceparent(),
+        "traceparent": traceparent or str(run_root(row.run_id)),
     }
     if forked_from is not None:
         body["forked_from"] = forked_from
     if scheduled is not None:
         body["schedule"] = {"schedule_id": scheduled.schedule_id, "name": scheduled.name, "tick": scheduled.tick}
     return Event(seq=1, epoch=0, kind=Kind.RUN_CREATED, at=row.created_at, body=body)
-
-
-def new_traceparent() -> str:
-    """The root of a run's trace (W3C Trace Context, sampled), for a client that brings none."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _sorted(value: Any) -> Any:

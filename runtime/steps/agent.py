@@ -7,6 +7,7 @@ from typing import Any
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.providers import Providers
+from runtime.agents.watching import watched
 from runtime.steps.addresses import AllowList
 from runtime.steps.context import StepServices, Work
 from runtime.steps.functions import resolve
@@ -56,7 +57,9 @@ class AgentKind:
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
-            toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent),
+            layers=watched(work.span, self._services.spend),  # innermost: whatever else a request passes comes before these
+            span=work.span,
+            toolsets=StepToolsets(self._toolsets, work.idempotency_key, work.traceparent),
             history=call.history,
             artifacts=_artifacts(call.scope),
             load=self._services.artifacts.get,

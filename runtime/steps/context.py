@@ -11,8 +11,12 @@ from runtime.agents.credentials import Credentials
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
+from runtime.metrics import Spent
 from runtime.settings import Settings
 from runtime.steps.protocol import Item, StepCall
+from runtime.tracing.attempts import AttemptSpan, innermost
+from runtime.tracing.ids import trace_id_of
+from runtime.tracing.spans import Tracer
 
 MAX_ARTIFACTS = 1_000
 """Named artifacts one attempt may save."""
@@ -32,6 +36,10 @@ class StepServices:
     """Told of every model call: provider, status, seconds."""
     credentials: Credentials | None = None
     """Where the keys of model calls come from; None knows the operator's alone."""
+    spend: Callable[[Spent], None] | None = None
+    """Told of every answer of a model: what it has cost."""
+    tracer: Tracer | None = None
+    """None traces nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +51,8 @@ class Work:
     clock: "Clock"
     saved: list[dict[str, Any]] = field(default_factory=list)
     """Named artifacts saved so far; they go into the result."""
+    span: AttemptSpan | None = None
+    """Of an attempt that is traced."""
 
     @property
     def attempt(self) -> int:
@@ -51,6 +61,18 @@ class Work:
     @property
     def index(self) -> int | None:
         return None if self.item is None else self.item.index
+
+    @property
+    def traceparent(self) -> str | None:
+        """What goes along with a request to the outside: the tool call under way, or the attempt, or, untraced, the run."""
+        return innermost.get() or (self.call.traceparent if self.span is None else str(self.span.at))
+
+    def facts(self) -> dict[str, Any]:
+        """For logs."""
+        call = self.call
+        place = {} if self.item is None else {"index": self.item.index}
+        about = {"run_id": call.run_id, "step": call.step_key, "attempt": self.attempt, "tenant": call.tenant, "trace_id": trace_id_of(call.traceparent)}
+        return {**about, **place}
 
     @property
     def idempotency_key(self) -> str:
@@ -112,7 +134,9 @@ class StepContext:
         self.attempt = work.attempt
         self.idempotency_key = work.idempotency_key
         """Send it along with effects, so that a repeated attempt has its effect once."""
-        self.log = structlog.get_logger("step").bind(run_id=self.run_id, step=self.step, index=self.index, attempt=self.attempt)
+        self.traceparent = work.traceparent
+        """Send it along with requests, so that what they bring about is part of the run's trace (W3C Trace Context)."""
+        self.log = structlog.get_logger("step").bind(**work.facts())
         self._work = work
         self._services = services
         self._loop = thread_of

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from runtime.store.catalog import SqlCatalog
 from runtime.store.connect import Durability, connect
+from runtime.store.counting import SqlCounts
 from runtime.store.database import Database
 from runtime.store.journal import SqlJournal
 from runtime.store.migrations import prepare, touch
@@ -31,6 +32,7 @@ class Store:
     hooks: SqlHooks
     provider_keys: SqlProviderKeys
     conversations: SqlConversations
+    counts: SqlCounts
     durability: str
     database: Database
     writer: Writer
@@ -71,6 +73,7 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         hooks=SqlHooks(writer, reader),
         provider_keys=SqlProviderKeys(writer, reader),
         conversations=SqlConversations(writer, reader),
+        counts=SqlCounts(writer, reader),
         retention=SqlRetention(database, writer, reader),
         schedules=SqlSchedules(writer, reader),
         durability=database.durability,

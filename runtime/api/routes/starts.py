@@ -9,14 +9,15 @@ from starlette.responses import Response
 from runtime.api import answers
 from runtime.api.bodies import SMALL, read_model
 from runtime.api.documented import documented
-from runtime.api.headers import idempotency_key, traceparent, wait_seconds
+from runtime.api.headers import idempotency_key, wait_seconds
 from runtime.api.keys import WRITE
 from runtime.api.requests import BatchBody, ForkBody, NoBody, StartBody
 from runtime.api.responses import json
 from runtime.api.services import caller, gateway
 from runtime.api.shield import finish
+from runtime.api.tracing import incoming
 from runtime.gateway import Gateway, StartRequest, views
-from runtime.gateway.starts import Started, new_traceparent
+from runtime.gateway.starts import Started
 from runtime.store.protocol import RunRow
 
 router = APIRouter(tags=["runs"])
@@ -28,10 +29,13 @@ async def start(request: Request, name: str) -> Response:
     """Start a run. 202 once it is on disk; with `Prefer: wait=N` 200 when it ends in time."""
     tenant, service = caller(request, WRITE).tenant, gateway(request)
     body = await read_model(request, StartBody, limit=service.settings.max_input_bytes + SMALL)
-    trace = traceparent(request.headers.get("traceparent")) or new_traceparent()
-    wanted = _wanted(name, body, idempotency_key(request.headers.get("idempotency-key")), trace)
+    trace = incoming(request, "/v1/workflows/{name}/runs")
+    wanted = _wanted(name, body, idempotency_key(request.headers.get("idempotency-key")), trace.traceparent)
     started = await finish(service.start(tenant, wanted))
-    return await _accepted(request, service, started, **({"traceparent": trace} if started.created else {}))
+    if started.traceparent is None:
+        return await _accepted(request, service, started)
+    trace.ended(202)
+    return await _accepted(request, service, started, traceparent=started.traceparent)
 
 
 @router.post("/v1/workflows/{name}/runs:batch", **documented({202: answers.StartedRuns}, 404, 429, body=BatchBody, headers=("Idempotency-Key", "traceparent")))
@@ -40,9 +44,13 @@ async def start_batch(request: Request, name: str) -> Response:
     tenant, service = caller(request, WRITE).tenant, gateway(request)
     body = await read_model(request, BatchBody, limit=service.settings.max_input_bytes + SMALL)
     key = idempotency_key(request.headers.get("idempotency-key"))
-    trace = traceparent(request.headers.get("traceparent"))
-    wanted = [_wanted(name, one, key and f"{key}/{len(body.runs)}/{index}", trace) for index, one in enumerate(body.runs)]
+    # Each run has a trace of its own, unless the client wants them all in its.
+    trace = incoming(request, "/v1/workflows/{name}/runs:batch")
+    shared = None if trace.above is None else trace.traceparent
+    wanted = [_wanted(name, one, key and f"{key}/{len(body.runs)}/{index}", shared) for index, one in enumerate(body.runs)]
     started = await finish(service.start_batch(tenant, wanted))
+    if shared is not None:
+        trace.ended(202)
     return json({"runs": [{**views.run(one.run), "created": one.created} for one in started]}, 202)
 
 

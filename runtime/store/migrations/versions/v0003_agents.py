@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from runtime.store.migrations.metrics import add_metrics
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -12,6 +14,7 @@ depends_on = None
 def upgrade() -> None:
     """Add what each part needs."""
     _conversations()
+    add_metrics()
 
 
 def _conversations() -> None:
