@@ -20,6 +20,7 @@ from runtime.host import Host
 from runtime.ids import uuid7
 from runtime.keys.base_urls import BaseUrls
 from runtime.keys.credentials import StoredCredentials
+from runtime.logs import know_secrets
 from runtime.metrics import Metrics, render
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
@@ -102,6 +103,7 @@ class LocalPlatform:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        know_secrets(self.settings)
         async with AsyncExitStack() as stack:
             self.store = await open_store(self.settings.database, durability=self.settings.durability)
             stack.push_async_callback(self.store.close)

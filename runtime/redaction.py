@@ -91,9 +91,12 @@ def secrets_in(url: str) -> tuple[str, ...]:
 def _forms(secret: str) -> tuple[str, ...]:
     """The ways in which a secret is written in messages, the longest first: a shorter one may be a part of it."""
     data = secret.encode()
-    written = {secret, quote(secret, safe=""), quote_plus(secret), html.escape(secret), repr(secret)[1:-1], data.hex(), data.hex().upper()}
-    written |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], secret.replace("/", "\\/")}
-    written |= set(_base64(data))
+    written = {secret, html.escape(secret), repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    written |= {json.dumps(form)[1:-1] for form in written}  # what is in a text that is in a line of JSON
+    written |= {form.replace("/", "\\/") for form in written}
+    if len(secret) >= 3 * LEAST:  # libraries cut what they quote before anybody can look at it
+        written |= {secret[: len(secret) // 2], secret[len(secret) // 2 :]}
+    written |= {quote(secret, safe=""), quote_plus(secret), data.hex(), data.hex().upper(), *_base64(data)}
     return tuple(sorted((form for form in written if len(form) >= LEAST), key=len, reverse=True))
 
 

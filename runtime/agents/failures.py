@@ -1,5 +1,6 @@
 """What went wrong while asking a model, as an error the engine can act on."""
 
+import re
 from typing import Any
 
 from pydantic_ai import exceptions as ai
@@ -24,6 +25,8 @@ _KINDS: tuple[tuple[type[Exception], str, bool], ...] = (
     (ai.UsageLimitExceeded, "agent_limit", False),
     (ai.UnexpectedModelBehavior, "model_output_invalid", True),
 )
+_QUOTED = re.compile(r"input_value=.*?, (?=input_type=)", re.DOTALL)
+"""What pydantic quotes of an answer it cannot read: cut in the middle, where nobody finds a secret any more."""
 MAX_DETAIL = 500
 """Characters of what the provider says that are passed on."""
 
@@ -68,6 +71,7 @@ def _sentence(error: Exception, code: str, provider: str) -> str:
     if isinstance(error, ai.ModelConnectionError):
         return f"{provider} cannot be reached"
     text = error.message if isinstance(error, ai.AgentRunError) else f"{type(error).__name__}: {error}"
+    text = _QUOTED.sub("", text)
     return redact(f"the answer of {provider} cannot be used: {text}" if code == "model_output_invalid" else text)[:MAX_DETAIL]
 
 

@@ -88,8 +88,8 @@ RETRY_AFTER = {"overloaded": 1, "concurrency_limit": 5, "store_unavailable": 1, 
 
 
 def shown(path: str) -> str:
-    """A path as answers and logs may have it: the address of a hook is a secret."""
-    return "/hooks/…" if path.startswith("/hooks/") else path
+    """A path as answers and logs may have it: the address of a hook is a secret, and a key that stands where it does not belong stays one."""
+    return "/hooks/…" if path.startswith("/hooks/") else redact(path)
 
 
 def problem(error: AgenticError, *, instance: str, headers: dict[str, str] | None = None) -> Response:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from runtime.agents import loop  # light: pydantic_ai comes with the first live step
+from runtime.agents.cleaning import cleaned
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.providers import Providers
 from runtime.agents.watching import watched
@@ -57,7 +58,7 @@ class AgentKind:
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
-            layers=watched(work.span, self._services.spend),  # innermost: whatever else a request passes comes before these
+            layers=[*watched(work.span, self._services.spend), cleaned],  # the innermost: whatever else a request passes comes before these
             span=work.span,
             toolsets=StepToolsets(self._toolsets, work.idempotency_key, work.traceparent),
             history=call.history,

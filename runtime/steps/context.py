@@ -70,9 +70,8 @@ class Work:
     def facts(self) -> dict[str, Any]:
         """For logs."""
         call = self.call
-        place = {} if self.item is None else {"index": self.item.index}
-        about = {"run_id": call.run_id, "step": call.step_key, "attempt": self.attempt, "tenant": call.tenant, "trace_id": trace_id_of(call.traceparent)}
-        return {**about, **place}
+        who = {"run_id": call.run_id, "step": call.step_key, "index": self.index, "attempt": self.attempt}
+        return who | {"tenant": call.tenant, "trace_id": trace_id_of(call.traceparent)}
 
     @property
     def idempotency_key(self) -> str:
