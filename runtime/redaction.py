@@ -16,6 +16,8 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 MARK = "***"
 LEAST = 8
 """Characters of a secret. Taking out shorter ones would take words out of sentences."""
+CUT = 3 * LEAST
+"""Characters from which also a half of a secret is one."""
 MOST = 512
 """Secrets that are known at a time; the one that was named longest ago is forgotten first. Every message is searched for all of them."""
 
@@ -33,6 +35,7 @@ class Redactor:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        """Secret → how it is written, in full."""
 
     def know(self, *secrets: str | None) -> None:
         """These are secrets. Said again, they count as new."""
@@ -48,6 +51,11 @@ class Redactor:
             for form in forms:
                 if form in text:
                     text = text.replace(form, MARK)
+        for secret in self._known:  # afterwards: what is left of them, where somebody has cut a text before it came here
+            if len(secret) >= CUT:
+                for half in (secret[: len(secret) // 2], secret[len(secret) // 2 :]):
+                    if half in text:
+                        text = text.replace(half, MARK)
         return text
 
     def value(self, value: Any, written: str) -> Any:
@@ -94,8 +102,6 @@ def _forms(secret: str) -> tuple[str, ...]:
     written = {secret, html.escape(secret), repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     written |= {json.dumps(form)[1:-1] for form in written}  # what is in a text that is in a line of JSON
     written |= {form.replace("/", "\\/") for form in written}
-    if len(secret) >= 3 * LEAST:  # libraries cut what they quote before anybody can look at it
-        written |= {secret[: len(secret) // 2], secret[len(secret) // 2 :]}
     written |= {quote(secret, safe=""), quote_plus(secret), data.hex(), data.hex().upper(), *_base64(data)}
     return tuple(sorted((form for form in written if len(form) >= LEAST), key=len, reverse=True))
 

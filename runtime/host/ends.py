@@ -8,8 +8,8 @@ from runtime.tracing.spans import Tracer
 
 
 def trace_end(tracer: Tracer | None, row: RunRow, state: RunState) -> None:
-    """The span of a run that has ended; nothing without a tracer."""
-    if tracer is not None and state.ended_at is not None:
+    """The span of a run, if it has ended and if there is a tracer."""
+    if tracer is not None and state.ended and state.ended_at is not None:
         failed = (state.error or {}).get("code", "unknown") if state.status is RunStatus.FAILED else None
         tell(tracer, row, state.traceparent, status=state.status.value, ended_at=state.ended_at, error=failed)
 

@@ -26,7 +26,6 @@ from runtime.host.slot import Recorded, Slot
 from runtime.host.turns import Turns, Work
 from runtime.host.waiting import either
 from runtime.host.watchers import Watchers
-from runtime.logs import about
 from runtime.settings import Settings
 from runtime.steps.protocol import Executor, StepResult
 from runtime.store.open import Store
@@ -292,7 +291,6 @@ class Host:
 
     async def _turn(self, slot: Slot) -> None:
         """Take turns until nothing more is waiting. Only one such task per run exists at any time."""
-        about.set(slot)
         try:
             while slot.again and self._slots.get(slot.run_id) is slot and not self._closed.is_set():
                 slot.again = False
@@ -324,8 +322,7 @@ class Host:
     def _committed(self, slot: Slot, work: Work) -> None:
         state = slot.state
         self._watchers.moved(slot.run_id, state.head)
-        if state.ended:
-            trace_end(self._tracer, slot.row, state)
+        trace_end(self._tracer, slot.row, state)
         if state.ended or work.release:
             self._forget(slot)
             if self._draining and not state.ended and self._neighbours is not None:

@@ -50,7 +50,7 @@ def test_buckets_count_what_is_not_above_them(seconds, first):
     labels = {("workflow_id", "brief"), ("run_mode", "live")}
     buckets = {dict(place)["le"]: value for (name, place), value in found.items() if name == "workflow_duration_seconds_bucket"}
     assert list(buckets) == ["1.0", "5.0", "10.0", "30.0", "60.0", "120.0", "300.0", "600.0", "+Inf"]
-    assert [bound for bound, value in buckets.items() if value][0] == first
+    assert next(bound for bound, value in buckets.items() if value) == first
     assert list(buckets.values()) == sorted(buckets.values())
     assert found["workflow_duration_seconds_count", frozenset(labels)] == 1
     assert found["workflow_duration_seconds_sum", frozenset(labels)] == seconds

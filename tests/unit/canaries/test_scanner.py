@@ -57,7 +57,7 @@ def test_processes_and_names_are_searched(tmp_path):
     canaries = Canaries()
     secret = canaries.new("it", awkward=False)
     (tmp_path / f"x-{secret}").mkdir()
-    assert [leak.secret for leak in canaries.in_folder(tmp_path)][0] == "it"
+    assert next(leak.secret for leak in canaries.in_folder(tmp_path)) == "it"
     for arguments, env in (([secret], {}), ([], {"SOME_KEY": secret})):
         with subprocess.Popen([sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", *arguments], stdin=-1, stdout=-1, env=env) as process:
             process.stdout.readline()
