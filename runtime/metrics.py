@@ -84,17 +84,25 @@ class Metrics:
 
     def provider_call(self, provider: str, status: str, seconds: float) -> None:
         """A model call has returned: `success`, `canceled` or the code of its error."""
-        self._add(counted("provider_api_calls_total", provider, status))
-        self._add(observed("provider_api_latency_seconds", seconds, provider))
+        self.count("provider_api_calls_total", provider, status)
+        self.observe("provider_api_latency_seconds", seconds, provider)
 
     def spent(self, spent: Spent) -> None:
         """A model has answered."""
         who = (spent.provider, spent.model)
-        self._add(observed("model_call_seconds", spent.seconds, *who))
-        self._add(counted("model_tokens_total", *who, "input", amount=spent.input_tokens))
-        self._add(counted("model_tokens_total", *who, "output", amount=spent.output_tokens))
+        self.observe("model_call_seconds", spent.seconds, *who)
+        self.count("model_tokens_total", *who, "input", amount=spent.input_tokens)
+        self.count("model_tokens_total", *who, "output", amount=spent.output_tokens)
         if spent.cost_usd is not None:
-            self._add(counted("model_cost_usd_total", *who, amount=spent.cost_usd))
+            self.count("model_cost_usd_total", *who, amount=spent.cost_usd)
+
+    def count(self, metric: str, *labels: str, amount: float = 1) -> None:
+        """Add to a counter of SERIES."""
+        self._add(counted(metric, *labels, amount=amount))
+
+    def observe(self, metric: str, value: float, *labels: str) -> None:
+        """Add an observation to a histogram of SERIES."""
+        self._add(observed(metric, value, *labels))
 
     def batch(self) -> Batch:
         """What to report now: the last batch again, until `settle` has heard that it was added."""

@@ -9,13 +9,16 @@ import html
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from threading import Lock
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MARK = "***"
 LEAST = 8
 """Characters of a secret. Taking out shorter ones would take words out of sentences."""
+LEAST_IN_VALUES = 16
+"""Likewise, where the text is a value that goes on to somebody: a password that is a word must not take that word out of answers."""
 CUT = 3 * LEAST
 """Characters from which also a half of a secret is one."""
 MOST = 512
@@ -35,23 +38,37 @@ class Redactor:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        """Secret → how it is written, in full."""
+        """Secret → how it is written, in full; the one named last at the end."""
+        self._searched: tuple[tuple[str, tuple[str, ...]], ...] = ()
+        """The same, for threads that write a line while another names a secret."""
+        self._lock = Lock()
 
     def know(self, *secrets: str | None) -> None:
         """These are secrets. Said again, they count as new."""
         for secret in secrets:
             if secret is not None and len(secret) >= LEAST:
-                self._known[secret] = self._known.pop(secret, ()) or _forms(secret)
-                if len(self._known) > MOST:
-                    self._known.popitem(last=False)
+                with self._lock:
+                    self._note(secret)
+
+    def _note(self, secret: str) -> None:
+        if secret in self._known:
+            self._known.move_to_end(secret)
+            return
+        self._known[secret] = _forms(secret)
+        if len(self._known) > MOST:
+            self._known.popitem(last=False)
+        self._searched = tuple(self._known.items())
 
     def known(self, text: str) -> str:
         """`text` without the secrets of this process, however they are written in it. For values: what only looks like a secret stays."""
-        for forms in self._known.values():
+        return self._without(text, [entry for entry in self._searched if len(entry[0]) >= LEAST_IN_VALUES])
+
+    def _without(self, text: str, searched: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+        for _, forms in searched:
             for form in forms:
                 if form in text:
                     text = text.replace(form, MARK)
-        for secret in self._known:  # afterwards: what is left of them, where somebody has cut a text before it came here
+        for secret, _ in searched:  # afterwards: what is left of them, where somebody has cut a text before it came here
             if len(secret) >= CUT:
                 for half in (secret[: len(secret) // 2], secret[len(secret) // 2 :]):
                     if half in text:
@@ -73,7 +90,7 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """`text` without secrets, and without what has their form. For messages."""
-        text = self.known(text)
+        text = self._without(text, self._searched)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
         return text

@@ -81,7 +81,7 @@ class ProcessKind:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), answers)
         try:
             assert process.stdin is not None  # noqa: S101 - asked for above
-            bare = replace(work.call, spec={}, scope={}, items=None, calls=())
+            bare = replace(work.call, spec={}, scope={}, items=None, calls=(), traceparent=work.traceparent)
             process.stdin.write(pickle.dumps(Assignment(bare, work.item, spec, self._settings)))
             await process.stdin.drain()
             await reader.readexactly(len(STARTED))

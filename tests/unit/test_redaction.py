@@ -92,6 +92,20 @@ def test_values_lose_secrets_and_keep_their_shape():
     assert clean.value(harmless, json.dumps(harmless)) is harmless
 
 
+def test_a_password_that_is_a_word_takes_no_word_out_of_answers():
+    clean = Redactor()
+    clean.know("workflows")
+    assert clean("connection to workflows@host refused") == "connection to ***@host refused"
+    assert clean.known("Our workflows are durable.") == "Our workflows are durable."
+
+
+def test_a_text_that_was_cut_shows_no_half():
+    clean = Redactor()
+    clean.know(SECRET)
+    assert "kn0wn" not in clean(f"input_value='{SECRET[:20]}...'")
+    assert "process" not in clean(f"...{SECRET[17:]}")
+
+
 def test_urls_may_hold_secrets():
     assert set(secrets_in("postgresql://me:a%2Fb@host/db")) == {"a%2Fb", "a/b"}
     assert set(secrets_in("https://key-as-user@host/v1")) == {"key-as-user"}
