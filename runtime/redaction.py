@@ -41,6 +41,8 @@ class Redactor:
         """Secret → how it is written, in full; the one named last at the end."""
         self._searched: tuple[tuple[str, tuple[str, ...]], ...] = ()
         """The same, for threads that write a line while another names a secret."""
+        self._written: tuple[object, dict[str, list[str]]] = (None, {})
+        """`_searched` as it was when this was listed: all that is looked for in values, by its first character."""
         self._lock = Lock()
 
     def know(self, *secrets: str | None) -> None:
@@ -69,10 +71,9 @@ class Redactor:
                 if form in text:
                     text = text.replace(form, MARK)
         for secret, _ in searched:  # afterwards: what is left of them, where somebody has cut a text before it came here
-            if len(secret) >= CUT:
-                for half in (secret[: len(secret) // 2], secret[len(secret) // 2 :]):
-                    if half in text:
-                        text = text.replace(half, MARK)
+            for half in _halves(secret):
+                if half in text:
+                    text = text.replace(half, MARK)
         return text
 
     def value(self, value: Any, written: str) -> Any:
@@ -88,12 +89,57 @@ class Redactor:
             return {self.known(name): self._cleaned(part) for name, part in value.items()}
         return value
 
+    def passing(self) -> "Passing":
+        """For a value that comes in pieces."""
+        return Passing(self)
+
+    def settled(self, text: str) -> int:
+        """How much of a text that goes on holds nothing that is, or may become, a part of a secret of which the rest lies behind it."""
+        written = self._by_first()
+        least = max(0, len(text) - max((len(form) for forms in written.values() for form in forms), default=0))
+        end = next((at for at in range(least, len(text)) if any(form.startswith(text[at:]) for form in written.get(text[at], ()))), len(text))
+        if end < len(text) and self.known(text) != text:
+            whole = sorted(span for forms in written.values() for form in forms for span in _spans(form, text))
+            while (earlier := next((begin for begin, over in whole if begin < end < over), end)) < end:
+                end = earlier
+        return end
+
+    def _by_first(self) -> dict[str, list[str]]:
+        searched, (listed, found) = self._searched, self._written
+        if listed is not searched:
+            found = {}
+            for secret, forms in searched:
+                for form in (*forms, *_halves(secret)) if len(secret) >= LEAST_IN_VALUES else ():
+                    found.setdefault(form[0], []).append(form)
+            self._written = searched, found
+        return found
+
     def __call__(self, text: str) -> str:
         """`text` without secrets, and without what has their form. For messages."""
         text = self._without(text, self._searched)
         for pattern, instead in _PATTERNS:
             text = pattern.sub(instead, text)
         return text
+
+
+class Passing:
+    """Takes secrets out of a value that comes in pieces: what may be the beginning of one waits for what comes after it."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = ""
+
+    def take(self, piece: str) -> str:
+        """What can be passed on once this piece has come."""
+        text = self._held + piece
+        end = self._redactor.settled(text)
+        self._held = text[end:]
+        return self._redactor.known(text[:end])
+
+    def end(self) -> str:
+        """What is left when no more comes."""
+        text, self._held = self._held, ""
+        return self._redactor.known(text)
 
 
 redact = Redactor()
@@ -111,6 +157,19 @@ def secrets_in(url: str) -> tuple[str, ...]:
         return ()
     found = parts.password or (parts.username if parts.scheme in ("http", "https") else None)
     return () if found is None else (found, unquote(found))
+
+
+def _halves(secret: str) -> tuple[str, ...]:
+    middle = len(secret) // 2
+    return (secret[:middle], secret[middle:]) if len(secret) >= CUT else ()
+
+
+def _spans(form: str, text: str) -> Iterable[tuple[int, int]]:
+    """Where `form` stands in `text`, overlaps included."""
+    at = text.find(form)
+    while at >= 0:
+        yield at, at + len(form)
+        at = text.find(form, at + 1)
 
 
 def _forms(secret: str) -> tuple[str, ...]:

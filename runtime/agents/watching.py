@@ -68,4 +68,3 @@ def _answered(response: "ModelResponse", spent: Spent, span: AttemptSpan) -> dic
 def _spent(request: Request, response: "ModelResponse", seconds: float) -> Spent:
     usage, usd = response.usage, prices.paid(response)
     return Spent(request.choice.provider, _name(request), seconds, usage.input_tokens, usage.output_tokens, None if usd is None else float(usd))
-

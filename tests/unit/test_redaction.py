@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import logging
 import sys
@@ -201,3 +202,53 @@ def test_a_process_knows_what_it_was_given(tmp_path, monkeypatch):
     for name in said:
         assert redact(f"<{name}-of-the-test>") == "<***>", name
     assert redact("<second-secret-key-of-the-test-012345678>") == "<***>"
+
+
+# --- values that come in pieces --------------------------------------------------------------------------------------
+
+
+def piecewise(redactor: Redactor, text: str, *cuts: int) -> list[str]:
+    passing, ends = redactor.passing(), [0, *cuts, len(text)]
+    return [*(passing.take(text[begin:end]) for begin, end in itertools.pairwise(ends)), passing.end()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"the key is {SECRET}, says the server",
+        SECRET + SECRET,
+        f"{SECRET[: len(SECRET) // 2]} and {SECRET[len(SECRET) // 2 :]}",
+        json.dumps({"key": SECRET}),
+        base64.b64encode(SECRET.encode()).decode(),
+        "skates, skis and sk-kn0w nothing",
+        SECRET[:-1] + "s",
+        "sk-another-secret-that-ends-with-s and more",
+        f"sk-another-secret-that-ends-with-{SECRET}",
+        "",
+    ],
+)
+def test_pieces_say_together_what_the_whole_says(text):
+    redactor = Redactor()
+    redactor.know(SECRET, "sk-another-secret-that-ends-with-s")
+    whole = redactor.known(text)
+    for first in range(len(text) + 1):
+        for second in range(first, len(text) + 1):
+            assert "".join(piecewise(redactor, text, first, second)) == whole
+    assert "".join(piecewise(redactor, text, *range(1, len(text)))) == whole
+
+
+def test_no_piece_waits_that_is_no_beginning_of_a_secret():
+    redactor = Redactor()
+    assert piecewise(redactor, "as sk-kn", 2, 4) == ["as", " s", "k-kn", ""]
+    redactor.know(SECRET)
+    assert piecewise(redactor, "as sk-kn", 2, 4) == ["a", "s ", "", "sk-kn"]
+    assert piecewise(redactor, f"{SECRET}.", 9) == ["", "***.", ""]
+
+
+def test_a_secret_that_is_named_meanwhile_is_looked_for():
+    redactor = Redactor()
+    passing = redactor.passing()
+    assert passing.take("sk-") == "sk-"
+    redactor.know(SECRET)
+    assert passing.take(f"{SECRET[:5]}") == ""
+    assert passing.take(f"{SECRET[5:]} ") + passing.end() == "*** "

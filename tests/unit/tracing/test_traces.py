@@ -123,6 +123,17 @@ async def test_a_run_is_one_trace(tmp_path: Path, collector: Collector, model: O
     assert not any(SECRET_WORDS.encode() in body or b"two pets" in body for body in collector.bodies)
 
 
+async def test_an_answer_that_was_kept_is_no_request(tmp_path: Path, collector: Collector, model: OpenAIServer):
+    model.say(Text("once"))
+    text = 'name: kept\nsteps:\n  ask:\n    agent: {model: "openai:gpt-5-mini", prompt: Why?, cache: {ttl: 1h}}\n'
+    settings = {"openai_base_url": model.url, "openai_api_key": "sk-for-tests"}
+    async with platform(tmp_path, otel_endpoint=collector.url, **settings) as opened:
+        for _ in range(2):
+            assert (await ended(opened, text)).status == "succeeded"
+    names = [span.name for span in await collector.until(5)]
+    assert (names.count("invoke_agent ask"), names.count("chat gpt-5-mini")) == (2, 1)
+
+
 async def test_content_is_in_spans_when_the_operator_wants_it(tmp_path: Path, collector: Collector, model: OpenAIServer, pets: ApiServer):
     model.say(ToolCalls(("pets_listPets", {})), Text("two pets, and the key is sk-for-tests"))
     async with platform(tmp_path, otel_endpoint=collector.url, otel_capture_content=True, **sources(model, pets)) as opened:
@@ -192,4 +203,16 @@ async def test_without_an_endpoint_nothing_is_imported(tmp_path: Path):
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0
     async with platform(tmp_path) as opened:
+        assert opened.tracer is None
+
+
+async def test_nothing_that_happens_on_a_stage_is_traced(tmp_path: Path):
+    class Nowhere:
+        async def answer(self, kind: str, spec: dict[str, Any], work: Any) -> None:
+            return None
+
+        def context(self, context: Any, spec: dict[str, Any], work: Any) -> Any:
+            return context
+
+    async with LocalPlatform(Settings(home=tmp_path, otel_endpoint="http://127.0.0.1:9"), stage=Nowhere()) as opened:
         assert opened.tracer is None
