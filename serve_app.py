@@ -9,8 +9,8 @@ from functools import partial
 from fastapi import FastAPI
 
 from actors.ingress import api_deployment, replica_services
-from actors.process import set_up_logs
 from runtime.api.app import build_app
+from runtime.logs import set_up_logs
 from runtime.settings import Settings
 
 

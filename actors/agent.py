@@ -11,7 +11,7 @@ from actors.directory import PULSE_SECONDS, Directory, Pulse, Report
 from actors.envelopes import credentials
 from actors.limits import SupervisedCallCache, exchange
 from actors.names import AGENT, unlisted
-from actors.process import Busy, end_with_raylet, leave, set_up_logs, settings, settle_memory, watch_the_loop
+from actors.process import Busy, end_with_raylet, leave, settings, settle_memory, watch_the_loop
 from actors.purse import SupervisorPurse
 from actors.recorder import Recorder
 from actors.sigterm import HearsSigterm
@@ -21,10 +21,12 @@ from runtime.deltas.fan import Fan
 from runtime.deltas.subscriptions import Subscriptions
 from runtime.ids import uuid7
 from runtime.limits.limiter import Limiter
+from runtime.logs import set_up_logs
 from runtime.metrics import Metrics
 from runtime.steps.context import StepServices
 from runtime.steps.flights import FlightKey
 from runtime.steps.runner import StepRunner
+from runtime.tracing.open import close_tracer, open_tracer
 
 HEARD_SECONDS = 2 * PULSE_SECONDS
 """After this long every owner knows that an actor takes no more work."""
@@ -46,6 +48,7 @@ class AgentActor(HearsSigterm):
         self._purse = SupervisorPurse()
         self._said = Fan()
         self._subscriptions = Subscriptions(self._said)
+        self._tracer = open_tracer(wanted, name)
         self._runner = StepRunner(self._services())
         self._pulse = Pulse(self._report, self._learn, self._metrics)
         if wanted.run_mode == "live":
@@ -106,9 +109,10 @@ class AgentActor(HearsSigterm):
 
     async def close(self) -> None:
         """Report for the last time and give connections and threads back; the caller kills the process then."""
-        await self._pulse.stop()
         await self._runner.close()
         await self._limiter.close()
+        await self._pulse.stop()
+        await close_tracer(self._tracer)
         self._closed.set()
 
     async def _leave_on_sigterm(self) -> None:
@@ -135,11 +139,13 @@ class AgentActor(HearsSigterm):
             open_artifacts(self._settings),
             record=self._recorder.record,
             observe=self._metrics.provider_call,
+            spend=self._metrics.spent,
             credentials=self._keys,
             deltas=self._said,
             limiter=self._limiter,
             call_cache=SupervisedCallCache(),
             purse=self._purse,
+            tracer=self._tracer,
         )
 
     def _learn(self, directory: Directory) -> None:
@@ -149,7 +155,7 @@ class AgentActor(HearsSigterm):
 
     def _report(self) -> Report:
         self._recorder.forget_old()
-        return Report(self._name, AGENT, self._runner.in_flight, self._busy(), deltas=self._metrics.drain(), leaving=self._leaving)
+        return Report(self._name, AGENT, self._runner.in_flight, self._busy(), leaving=self._leaving)
 
 
 RemoteAgentActor = ray.remote(AgentActor)

@@ -22,13 +22,13 @@ import structlog
 
 from actors.directory import Pulse, Report
 from actors.names import NAMESPACE
-from actors.process import set_up_logs, settings
+from actors.process import settings
 from actors.runner import RayRunner
 from actors.supervisor import ensure_supervisor
 from runtime.artifacts.open import open_artifacts
 from runtime.errors import AgenticError, RequestInvalid
 from runtime.gateway import Gateway, StartRequest
-from runtime.metrics import Metrics
+from runtime.logs import set_up_logs
 from runtime.store.open import open_store
 from runtime.store.protocol import RunRow
 
@@ -95,8 +95,8 @@ async def run_batch(options: argparse.Namespace, submission: str) -> int:
     wanted = settings()
     lines = read(options.files, options.workflow, submission)
     store = await open_store(wanted.database, durability=wanted.durability, migrate=False)
-    runner, metrics = RayRunner(store.journal), Metrics()
-    pulse = Pulse(lambda: Report(f"batch-{submission}", "batch", deltas=metrics.drain()), runner.update, metrics)
+    runner = RayRunner(store.journal)
+    pulse = Pulse(lambda: Report(f"batch-{submission}", "batch"), runner.update)
     await pulse.once()
     pulse.start()
     try:

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from ray.exceptions import RayError
 
 from actors.names import SUPERVISOR, forget, handle
 from runtime.limits.messages import Where
-from runtime.metrics import Delta, Metrics
+from runtime.metrics import Batch, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,8 @@ class Report:
     busy: float = 0.0
     leaving: bool = False
     """Takes no more work and will end soon."""
-    deltas: list[Delta] = field(default_factory=list)
+    batch: Batch | None = None
+    """What it has counted since its last batch was added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,18 @@ class Directory:
     """Provider keys and models that have a limit no setting says: model calls to them ask for leave."""
     budgets: str = ""
     """The version of the budgets people have set."""
+    counted: int = 0
+    """The number up to which the batches of whoever asked are added to the totals, for good."""
 
 
 class Pulse:
     """Reports every second, hands the answer on. A Supervisor that is away is waited for; the last answer stays in use."""
 
-    def __init__(self, report: Callable[[], Report], receive: Callable[[Directory], None], metrics: Metrics) -> None:
+    def __init__(self, report: Callable[[], Report], receive: Callable[[Directory], None], metrics: Metrics | None = None) -> None:
+        """`metrics`: what the process counts, if it counts anything."""
         self._report = report
         self._receive = receive
-        self._metrics = metrics
+        self._metrics = metrics or Metrics()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -58,23 +62,25 @@ class Pulse:
         self._task = asyncio.get_running_loop().create_task(self._beat())
 
     async def stop(self) -> None:
-        """End, with one last report so that no metric is lost."""
+        """End, with a last report, so that no metric is lost; with two when the one before was not answered."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
             await self.once()
+            if self._metrics.waiting:
+                await self.once()
 
     async def once(self) -> None:
         """One report and its answer."""
-        report = self._report()
+        report = replace(self._report(), batch=self._metrics.batch())
         try:
             directory: Directory = await handle(SUPERVISOR).report.remote(report)
         except (RayError, ValueError) as failure:
             log.warning("supervisor_unreachable", error=type(failure).__name__)
-            self._metrics.give_back(report.deltas)
             forget(SUPERVISOR)
             return
+        self._metrics.settle(directory.counted)
         self._receive(directory)
 
     async def _beat(self) -> None:

@@ -17,10 +17,10 @@ from runtime.clock import SystemClock
 from runtime.deltas.links import Links
 from runtime.gateway import Gateway
 from runtime.ids import uuid7
-from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.store.open import open_store
 from runtime.store.sealed import checked_box
+from runtime.tracing.open import close_tracer, open_tracer
 
 MAX_ONGOING = 10_000
 """Requests per replica at once. A stream of events holds its place for as long as it is open; Serve's own default is 5."""
@@ -35,22 +35,23 @@ async def replica_services(settings: Settings) -> AsyncIterator[Services]:
     try:
         await checked_box(store, settings, SystemClock().now())  # with a wrong SECRET_KEY nothing is started
         ensure_supervisor()
-        runner, metrics, name = RayRunner(store.journal), Metrics(), f"api-{uuid7()}"
-        links = Links(name, AgentPeer)
+        runner, name = RayRunner(store.journal), f"api-{uuid7()}"
+        links, tracer = Links(name, AgentPeer), open_tracer(settings, name)
 
         def learn(directory: Directory) -> None:
             runner.update(directory)
             links.update(directory.agents)
 
-        pulse = Pulse(lambda: Report(name, "api", deltas=metrics.drain()), learn, metrics)
+        pulse = Pulse(lambda: Report(name, "api"), learn)
         await pulse.once()
         pulse.start()
         gateway = Gateway(store.journal, store.catalog, open_artifacts(settings), runner, settings)
         try:
-            yield over(store, gateway, settings, links)
+            yield over(store, gateway, settings, links, tracer)
         finally:
             await pulse.stop()
             await links.close()
+            await close_tracer(tracer)
     finally:
         await store.close()
 

@@ -1,10 +1,8 @@
-"""What every actor's process sets up for itself: settings from the environment, logs, and the end when its node is gone."""
+"""What every actor's process sets up for itself: settings from the environment, and the end when its node is gone. For logs: runtime/logs.py."""
 
 import asyncio
 import faulthandler
 import gc
-import io
-import logging
 import os
 import sys
 import tempfile
@@ -12,7 +10,6 @@ import time
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TextIO, cast
 
 import structlog
 
@@ -25,46 +22,6 @@ WATCH_SECONDS = 1.0
 def settings() -> Settings:
     """This process's settings, from the environment and the file it names: secrets never travel through Ray."""
     return Settings()
-
-
-class LossySink(io.TextIOBase):
-    """Where log lines go. One that cannot be written (full disk, closed pipe) is lost: no run may end because of a line about it."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.lost = 0
-
-    def write(self, text: str) -> int:
-        """Pass the text on if that is possible."""
-        try:
-            return self._file.write(text)
-        except OSError:
-            self.lost += 1
-            return len(text)
-
-    def flush(self) -> None:
-        """Likewise."""
-        try:
-            self._file.flush()
-        except OSError:
-            self.lost += 1
-
-
-def set_up_logs(wanted: Settings) -> None:
-    """Structured lines on standard error, which Ray keeps per process."""
-    renderer = structlog.processors.JSONRenderer() if wanted.log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, wanted.log_level)),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", LossySink(sys.stderr))),
-        cache_logger_on_first_use=True,
-    )
 
 
 def marks_path(name: str, wanted: Settings) -> Path:

@@ -5,6 +5,7 @@ It keeps nothing that matters: without it runs go on, dead owners are noticed by
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -17,19 +18,20 @@ from actors.dedicated import DedicatedActors
 from actors.directory import Directory, Report
 from actors.names import AGENT, DEDICATED, SUPERVISOR, WORKFLOW, handle, living, unlisted
 from actors.pool import Pool, spawn_actor
-from actors.process import end_with_raylet, set_up_logs, settings
+from actors.process import end_with_raylet, settings
 from actors.runner import RayRunner
 from actors.workflow import RemoteWorkflowActor
 from runtime.artifacts.open import open_artifacts
 from runtime.budgets.cashier import Cashier
 from runtime.clock import SystemClock
-from runtime.errors import StoreUnavailable
+from runtime.errors import Overloaded, StoreUnavailable
 from runtime.gateway import Gateway
 from runtime.limits.desk import Desk
 from runtime.limits.messages import Answer as Permits
-from runtime.limits.messages import Batch
+from runtime.limits.messages import Batch as Asked
 from runtime.local import open_courier
-from runtime.metrics import Registry
+from runtime.logs import set_up_logs
+from runtime.metrics import Batch, render
 from runtime.money.purse import Answer, Wish
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
@@ -51,7 +53,6 @@ class SupervisorActor:
         self._settings = settings()
         set_up_logs(self._settings)
         self._store = await open_store(self._settings.database, durability=self._settings.durability)
-        self._registry = Registry()
         self._clock = SystemClock()
         self._desk = Desk()
         self._active, self._counted, self._keys, self._budgets = 0, 0.0, "", ""
@@ -89,15 +90,22 @@ class SupervisorActor:
 
     @unlisted
     async def report(self, report: Report) -> Directory:
-        """What a process did in the last second; the answer says who is there."""
-        self._registry.apply(report.deltas)
+        """What a process did in the last second; the answer says who is there, and what of it is counted for good."""
         if report.kind == WORKFLOW:
             self._workflows.report(report)
         elif report.kind == AGENT:
             self._agents.report(report)
         elif report.kind == DEDICATED:
             self._dedicated.report(report)
-        return self._directory()
+        return replace(self._directory(), counted=await self._added(report.batch))
+
+    async def _added(self, batch: Batch | None) -> int:
+        """The number of the batch, once it is in the database; 0 while that is away: then it comes again, as it is."""
+        try:
+            return 0 if batch is None else await self._store.counts.add(batch, self._clock.now())
+        except (StoreUnavailable, Overloaded) as failure:
+            log.warning("batch_not_counted", source=batch.source if batch else None, error=str(failure))
+            return 0
 
     @unlisted
     async def envelopes(self, tenant: str, provider: str) -> list[ProviderKeyRow]:
@@ -106,9 +114,9 @@ class SupervisorActor:
         return [] if row is None else [row]
 
     @unlisted
-    async def permits(self, batch: Batch) -> Permits:
+    async def permits(self, asked: Asked) -> Permits:
         """What an AgentActor says of its model calls; answered when one of them may go out, or after a few seconds."""
-        return await self._desk.exchange(batch)
+        return await self._desk.exchange(asked)
 
     @unlisted
     async def provider_limits(self, tenant: str) -> list[dict[str, Any]]:
@@ -152,8 +160,7 @@ class SupervisorActor:
     async def metrics(self) -> bytes:
         """The promised metrics of the whole cluster as Prometheus text."""
         await self._count()
-        self._registry.set_active_runs(self._active)
-        return self._registry.render()
+        return render(await self._store.counts.totals(), self._active)
 
     async def drain(self) -> None:
         """Stop everything in order: owners hand their runs over first, then those who carried steps out leave."""
@@ -189,10 +196,11 @@ class SupervisorActor:
         return Directory(self._workflows.loads(), self._agents.loads(), self._keys, self._desk.limited(), self._budgets)
 
     async def _count(self) -> None:
-        """The runs that have not ended, and whether provider keys have changed, from the database, at most once a second."""
+        """The runs that have not ended, those that have, and whether provider keys have changed, from the database, at most once a second."""
         now = self._clock.monotonic()
         if now - self._counted >= COUNT_SECONDS:
             self._counted = now
+            await self._store.counts.count_ends()
             self._active = await self._store.journal.active_runs()
             self._keys = await self._store.provider_keys.version()
             self._budgets = await self._store.money.version()

@@ -1,9 +1,11 @@
 """Isolated steps: one Ray task each, placed by what the step needs, killed when it must end."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import ray
@@ -11,16 +13,22 @@ from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError
 
 from actors import wire
 from actors.envelopes import credentials
-from actors.process import set_up_logs, settings
+from actors.process import settings
 from actors.purse import SupervisorPurse
 from actors.recorder import Recorder
 from actors.resources import ray_options
 from runtime.definition.model import Resources
+from runtime.logs import set_up_logs
 from runtime.steps.isolated import run_isolated
 from runtime.steps.protocol import StepCall, StepResult
+from runtime.tracing.open import open_tracer
+from runtime.tracing.spans import Tracer
 
 GRACE_SECONDS = 2.0
 """How long after its timeout a step may take to end by itself before its process is killed."""
+
+
+FLUSH_SECONDS = 1.0
 
 
 def isolated_step(owner: str, data: bytes) -> Iterator[bytes]:
@@ -29,8 +37,17 @@ def isolated_step(owner: str, data: bytes) -> Iterator[bytes]:
     recorder = Recorder()
     recorder.belongs(wire.calls(data), owner)
     yield b""
+    tracer = _tracer()
     for call in wire.calls(data):
-        yield wire.encode(run_isolated(call, settings(), recorder.record, credentials(settings()), SupervisorPurse()))
+        yield wire.encode(run_isolated(call, settings(), recorder.record, credentials(settings()), SupervisorPurse(), tracer))
+    if tracer is not None:
+        tracer.flush(FLUSH_SECONDS)  # the process may be kept for another step, or be gone in a moment
+
+
+@cache
+def _tracer() -> Tracer | None:
+    """Of this process, which Ray uses again for other steps."""
+    return open_tracer(settings(), f"task-{os.getpid()}")
 
 
 RemoteStep = ray.remote(isolated_step)

@@ -11,14 +11,15 @@ from actors.directory import Directory, Pulse, Report
 from actors.executor import RayExecutor
 from actors.fleet import Fleet
 from actors.names import DEDICATED, WORKFLOW, unlisted
-from actors.process import Busy, end, end_with_raylet, leave, marks_path, set_up_logs, settings, settle_memory, watch_the_loop
+from actors.process import Busy, end, end_with_raylet, leave, marks_path, settings, settle_memory, watch_the_loop
 from actors.runner import RayRunner
 from actors.sigterm import HearsSigterm
 from runtime.artifacts.open import open_artifacts
 from runtime.host import Host
 from runtime.local import new_owner
-from runtime.metrics import Metrics
+from runtime.logs import set_up_logs
 from runtime.store.open import open_store
+from runtime.tracing.open import close_tracer, open_tracer
 
 STALL_LEASES = 3
 
@@ -33,7 +34,7 @@ class WorkflowActor(HearsSigterm):
         self._name = name
         self._kind = DEDICATED if dedicated_to else WORKFLOW
         self._store = await open_store(wanted.database, durability=wanted.durability, migrate=False)
-        self._metrics = Metrics()
+        self._tracer = open_tracer(wanted, name)
         self._fleet = Fleet(wanted.steps_per_agent_actor)
         self._others = RayRunner(self._store.journal)
         self._host = Host(
@@ -42,14 +43,14 @@ class WorkflowActor(HearsSigterm):
             artifacts=open_artifacts(wanted),
             executor=RayExecutor(name, self._fleet),
             settings=wanted,
-            metrics=self._metrics,
+            tracer=self._tracer,
             dedicated_to=dedicated_to,
             neighbours=self._others,
             marks=marks_path(name, wanted),
         )
         self._drained: asyncio.Task[None] | None = None
         self._busy = Busy()
-        self._pulse = Pulse(self._report, self._learn, self._metrics)
+        self._pulse = Pulse(self._report, self._learn)
         await self._pulse.once()
         await self._host.start()
         settle_memory()
@@ -116,6 +117,7 @@ class WorkflowActor(HearsSigterm):
         await self._host.stop(grace_ms)
         await self._pulse.stop()
         await self._store.close()
+        await close_tracer(self._tracer)
 
     async def _watch_one(self, position: int, wanted: tuple[str, int, float], over: asyncio.Queue[int]) -> None:
         try:
@@ -140,7 +142,7 @@ class WorkflowActor(HearsSigterm):
             await asyncio.sleep(self._settings.lease_ms / 4000)
 
     def _report(self) -> Report:
-        return Report(self._name, self._kind, self._host.owned, self._busy(), deltas=self._metrics.drain(), leaving=self._drained is not None)
+        return Report(self._name, self._kind, self._host.owned, self._busy(), leaving=self._drained is not None)
 
     def _learn(self, directory: Directory) -> None:
         self._fleet.update(directory.agents)

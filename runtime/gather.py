@@ -6,6 +6,7 @@ is a queue anyway, and cost nothing where there is none.
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 
 CROWD = 4
 """So many things in one flush show that several callers are at work."""
@@ -27,10 +28,11 @@ class Gather:
             return
         self._scheduled = True
         loop = asyncio.get_running_loop()
+        # What is sent is many callers': what the first of them works on must not stand in everybody's log lines.
         if self._crowded:
-            loop.call_later(MOMENT, self._run)
+            loop.call_later(MOMENT, self._run, context=Context())
         else:
-            loop.call_soon(self._run)
+            loop.call_soon(self._run, context=Context())
 
     def _run(self) -> None:
         self._scheduled = False

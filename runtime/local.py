@@ -24,7 +24,8 @@ from runtime.keys.base_urls import BaseUrls
 from runtime.keys.credentials import StoredCredentials
 from runtime.limits.desk import Desk
 from runtime.limits.limiter import Limiter
-from runtime.metrics import Metrics, Registry
+from runtime.logs import know_secrets
+from runtime.metrics import Metrics, render
 from runtime.retention import Janitor
 from runtime.scheduling.scheduler import Scheduler
 from runtime.scheduling.service import Scheduling
@@ -40,6 +41,8 @@ from runtime.steps.stage import Stage
 from runtime.store.open import Store, open_store
 from runtime.store.protocol import OwnerRow
 from runtime.store.sealed import checked_box
+from runtime.tracing.open import close_tracer, open_tracer
+from runtime.tracing.spans import Tracer
 from runtime.version import VERSION
 
 
@@ -68,11 +71,10 @@ class LocalExecutor(Executor):
 class LocalRunner:
     """The gateway's way to a host in the same process."""
 
-    def __init__(self, host: Host, metrics: Metrics, store: Store, desk: Desk) -> None:
-        self._host, self._desk = host, desk
+    def __init__(self, host: Host, metrics: Metrics, store: Store, desk: Desk, clock: Clock) -> None:
+        self._host, self._desk, self._clock = host, desk, clock
         self._metrics = metrics
         self._store = store
-        self._registry = Registry()
 
     def nudge(self, run_ids: Sequence[str]) -> None:
         self._host.nudge(run_ids)
@@ -84,9 +86,13 @@ class LocalRunner:
         return self._desk.shown(tenant)
 
     async def metrics(self) -> bytes:
-        self._registry.apply(self._metrics.drain())
-        self._registry.set_active_runs(await self._store.journal.active_runs())
-        return self._registry.render()
+        await self.count()
+        return render(await self._store.counts.totals(), await self._store.journal.active_runs())
+
+    async def count(self) -> None:
+        """Add what was counted here to the totals."""
+        self._metrics.settle(await self._store.counts.add(self._metrics.batch(), self._clock.now()))
+        await self._store.counts.count_ends()
 
 
 class LocalPlatform:
@@ -99,6 +105,7 @@ class LocalPlatform:
     host: Host
     store: Store
     schedules: Scheduling
+    tracer: Tracer | None
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None, stage: Stage | None = None) -> None:
         """`stage`: stands in for the world outside. Nothing then works beside the runs: no schedule fires, no webhook is sent, nothing is cleaned up."""
@@ -109,6 +116,7 @@ class LocalPlatform:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        know_secrets(self.settings)
         async with AsyncExitStack() as stack:
             self.store = await open_store(self.settings.database, durability=self.settings.durability)
             stack.push_async_callback(self.store.close)
@@ -116,27 +124,35 @@ class LocalPlatform:
             artifacts = open_artifacts(self.settings)
             metrics = Metrics()
             keys = local_keys(self.store, box, self.settings)
+            # What steps do on a stage has happened nowhere: nobody is told of it.
+            self.tracer = open_tracer(self.settings, "local") if self._stage is None else None
+            stack.push_async_callback(close_tracer, self.tracer)
             desk = Desk()
             stack.callback(desk.close)
             limiter = Limiter(desk.exchange, f"local/{uuid7()}", waited=metrics.limiter_wait, refused=metrics.limiter_refusal)
-            stack.push_async_callback(limiter.close)
             services = StepServices(
                 self.settings,
                 artifacts,
                 record=self._record,
                 observe=metrics.provider_call,
+                spend=metrics.spent,
                 credentials=keys,
                 deltas=self.deltas,
                 limiter=limiter,
                 call_cache=self.store.cached_calls,
                 stage=self._stage,
                 purse=Cashier(self.store.money, self.clock),
+                tracer=self.tracer,
             )
             executor = LocalExecutor(services)
-            stack.push_async_callback(executor.close)
             owner = new_owner("local")
-            self.host = Host(owner=owner, store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, metrics=metrics, clock=self.clock)
-            runner = LocalRunner(self.host, metrics, self.store, desk)
+            self.host = Host(
+                owner=owner, store=self.store, artifacts=artifacts, executor=executor, settings=self.settings, tracer=self.tracer, clock=self.clock
+            )
+            runner = LocalRunner(self.host, metrics, self.store, desk, self.clock)
+            stack.push_async_callback(runner.count)  # what is in flight at the end counts too
+            stack.push_async_callback(limiter.close)
+            stack.push_async_callback(executor.close)
             self.gateway = Gateway(self.store.journal, self.store.catalog, artifacts, runner, self.settings, self.clock)
             if self._stage is None:
                 janitor = asyncio.create_task(Janitor(self.store.retention, artifacts, self.settings, self.clock).run(), name="janitor")

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from runtime.errors import SecretUnreadable
 from runtime.private_file import write_private
+from runtime.redaction import redact
 from runtime.settings import Settings
 
 VERSION = 1
@@ -110,6 +111,7 @@ def _local_key(path: Path) -> str:
     if len(key) < 32:
         # Never replaced: what it once encrypted would be lost for good.
         raise SecretUnreadable(f"{path.name} in the home folder holds no key of at least 32 characters; bring the right file back, or set SECRET_KEY")
+    redact.know(key)
     return key
 
 

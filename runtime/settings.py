@@ -129,6 +129,12 @@ class Settings(BaseSettings):
     hook_requests_per_minute: Annotated[int, Field(ge=1)] = 600
     """Of one hook, counted in each API process by itself; beyond it 429."""
     idempotency_hours: Annotated[int, Field(ge=24)] = 48
+    otel_endpoint: str | None = Field(default=None, validation_alias=_named("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_endpoint"))
+    """Where traces go, by OTLP over HTTP (`http://collector:4318`); nothing is traced when absent. Needs the extra `otel`."""
+    otel_headers: SecretStr | None = Field(default=None, validation_alias=_named("OTEL_EXPORTER_OTLP_HEADERS", "otel_headers"))
+    """What the collector wants to be told: `name=value`, several with commas between them."""
+    otel_capture_content: bool = Field(default=False, validation_alias=_named("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "otel_capture_content"))
+    """Whether prompts, answers and arguments of tools stand in traces, at most 4096 characters of each."""
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from runtime.redaction import redact
+
 SOURCE_NAME = r"[a-z][a-z0-9_-]{0,31}"
 """How APIs and MCP servers are called: their names begin the names of their tools."""
 MAX_SECRET = 16 * 1024
@@ -44,6 +46,7 @@ class SecretPlace(Part):
             raise SecretMissing(f"{self.file} cannot be read: {type(error).__name__}") from None
         if not found or len(found) > MAX_SECRET or not found.isprintable() or not found.isascii():
             raise SecretMissing(f"{self.file or self.env} holds no secret of up to {MAX_SECRET} printable characters")
+        redact.know(found)
         return found
 
 

@@ -12,6 +12,7 @@ from runtime.deltas.views import heard
 from runtime.gateway import Gateway, views
 from runtime.gateway.starts import StartRequest
 from runtime.local import LocalPlatform
+from runtime.logs import set_up_logs
 from runtime.references import reference
 from runtime.values import load
 
@@ -74,5 +75,7 @@ class LocalSession:
 @asynccontextmanager
 async def local() -> AsyncIterator[LocalSession]:
     """The platform in this process; drained at the end."""
-    async with LocalPlatform(load_settings()) as platform:
+    settings = load_settings()
+    set_up_logs(settings)
+    async with LocalPlatform(settings) as platform:
         yield LocalSession(platform.gateway, platform.deltas)

@@ -32,8 +32,9 @@ def run_tests(
     files = discover([Path(path) for path in paths or ["."]])
     if not files:
         raise CommandError("there are no tests here: files are called *.test.yaml", Exit.NOT_FOUND)
-    _set_up_logs(verbose=verbose)
-    results, broken = asyncio.run(_run(files, only, load_settings(), quiet=as_json))
+    settings = load_settings()
+    _set_up_logs(settings, verbose=verbose)
+    results, broken = asyncio.run(_run(files, only, settings, quiet=as_json))
     if junit is not None:
         from runtime.simulation.testing.junit import write_junit
 
@@ -45,12 +46,17 @@ def run_tests(
     raise typer.Exit(Exit.USAGE if broken else Exit.OK if all(result.passed for result in results) else Exit.FAILED)
 
 
-def _set_up_logs(*, verbose: bool) -> None:
-    """Logs go to standard error, so that they do not get in between results."""
+def _set_up_logs(settings: "Settings", *, verbose: bool) -> None:
+    """Logs go to standard error, so that they do not get in between results; secrets go nowhere."""
     import structlog
 
+    from runtime.logs import know_secrets
+    from runtime.redaction import redact
+
+    know_secrets(settings)
+    before = [structlog.processors.add_log_level, structlog.processors.format_exc_info]
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False)],
+        processors=[*before, structlog.dev.ConsoleRenderer(colors=False), lambda _logger, _method, text: redact(text)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.ERROR),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runtime.agents.asking import Layer
 from runtime.agents.attachments import Load
 from runtime.deltas.voice import Speaker
+from runtime.tracing.attempts import AttemptSpan
 
 if TYPE_CHECKING:
     from runtime.agents.providers import Providers
@@ -71,6 +72,8 @@ class AgentContext:
     """Where the text of model calls is heard while it comes. None: nowhere."""
     layers: Sequence[Layer] = ()
     """What each request to a model passes on its way out, outermost first."""
+    span: AttemptSpan | None = None
+    """Of an attempt that is traced."""
     toolsets: Toolsets | None = None
     """None: only functions are tools."""
     history: Sequence[dict[str, Any]] = ()

@@ -1,10 +1,12 @@
 """What went wrong while asking a model, as an error the engine can act on."""
 
+import re
 from typing import Any
 
 from pydantic_ai import exceptions as ai
 
 from runtime.errors import StepFailed
+from runtime.redaction import redact
 
 # The first match counts: special before general.
 _KINDS: tuple[tuple[type[Exception], str, bool], ...] = (
@@ -23,6 +25,8 @@ _KINDS: tuple[tuple[type[Exception], str, bool], ...] = (
     (ai.UsageLimitExceeded, "agent_limit", False),
     (ai.UnexpectedModelBehavior, "model_output_invalid", True),
 )
+_QUOTED = re.compile(r"input_value=.*?, (?=input_type=)", re.DOTALL)
+"""What pydantic quotes of an answer it cannot read: cut in the middle, where nobody finds a secret any more."""
 MAX_DETAIL = 500
 """Characters of what the provider says that are passed on."""
 
@@ -32,7 +36,8 @@ def classify(error: Exception, provider: str, secrets: tuple[str, ...]) -> StepF
     if (already := _classified(error)) is not None:
         return already
     code, retryable = _kind(error)
-    message = _without(secrets, _sentence(error, code, provider))
+    redact.know(*secrets)
+    message = _sentence(error, code, provider)
     return StepFailed(code, message, retryable=retryable, retry_after=getattr(error, "retry_after", None))
 
 
@@ -66,17 +71,12 @@ def _sentence(error: Exception, code: str, provider: str) -> str:
     if isinstance(error, ai.ModelConnectionError):
         return f"{provider} cannot be reached"
     text = error.message if isinstance(error, ai.AgentRunError) else f"{type(error).__name__}: {error}"
-    return (f"the answer of {provider} cannot be used: {text}" if code == "model_output_invalid" else text)[:MAX_DETAIL]
+    text = _QUOTED.sub("", text)
+    return redact(f"the answer of {provider} cannot be used: {text}" if code == "model_output_invalid" else text)[:MAX_DETAIL]
 
 
 def _said(body: Any) -> str:
-    """The message of an error body, `{"message": …}` or `{"error": {"message": …}}`."""
+    """The message of an error body, `{"message": …}` or `{"error": {"message": …}}`. Cut when it has no secrets any more: a half would not be found."""
     inner = body.get("error", body) if isinstance(body, dict) else body
     text = inner.get("message") if isinstance(inner, dict) else inner
-    return str(text or "no explanation")[:MAX_DETAIL]
-
-
-def _without(secrets: tuple[str, ...], text: str) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
+    return redact(str(text or "no explanation"))[:MAX_DETAIL]

@@ -37,7 +37,7 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     choices = [await context.providers.choose(model, context.tenant) for model in models]
     ledger = Ledger(context.replay, context.record, context.source)
     tools = await tools_of(spec["tools"], context, ledger)
-    toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"], context.load)
+    toolbox = Toolbox(tools, ledger, spec["limits"]["tool_calls"], context.load, context.span)
     asked_for, described = _canonical(spec["output"]), _canonical([_described(tool) for tool in tools])
     shape, agent = shape_of(asked_for), _agent(asked_for, described, may_wait=any(tool.may_wait for tool in tools))
     streaming = Streaming(context.speaker, spec["stream"], structured=spec["output"] is not None)

@@ -26,7 +26,7 @@ async def run_simulated(spec: dict[str, Any], context: AgentContext) -> AgentOut
     topic, prompt = spec["instructions"], spec["prompt"]
     ledger = Ledger(context.replay, context.record, context.source)
     entries = [entry for entry in spec["tools"] if is_function(entry) or "workflow" in entry]  # the others are on the network
-    toolbox = Toolbox(await tools_of(entries, context, ledger), ledger, spec["limits"]["tool_calls"], context.load) if entries else None
+    toolbox = Toolbox(await tools_of(entries, context, ledger), ledger, spec["limits"]["tool_calls"], context.load, context.span) if entries else None
     said = await _ask_tools(toolbox, spec, context.seed) if toolbox is not None else []
     if toolbox is not None and toolbox.asks:
         return AgentOutcome(None, _usage(spec, said, None, toolbox, ledger), asks=tuple(toolbox.asks))

@@ -14,7 +14,10 @@ from runtime.agents.ledger import Ledger, storable
 from runtime.agents.tools import Tool, ToolRefused
 from runtime.definition.schemas import check_value
 from runtime.errors import AgenticError, Problem, StepFailed
+from runtime.redaction import redact
 from runtime.references import REFERENCE, is_reference
+from runtime.tracing import names
+from runtime.tracing.attempts import AttemptSpan
 
 MAX_RESULT = 64 * 1024
 """Bytes of JSON a tool may give to a model; a larger result is a failure the model is told of."""
@@ -28,12 +31,14 @@ log = structlog.get_logger(__name__)
 class Toolbox:
     """The tools of one agent, and how often they may still be used."""
 
-    def __init__(self, tools: Sequence[Tool], ledger: Ledger, limit: int, load: Load | None = None) -> None:
-        """`load` reads what is stored: large answers of people and of other runs."""
+    def __init__(self, tools: Sequence[Tool], ledger: Ledger, limit: int, load: Load | None = None, span: AttemptSpan | None = None) -> None:
+        """`load` reads what is stored: large answers of people and of other runs. `span`: of the attempt, when it is traced; each call
+        that is made is a span beneath it."""
         self._tools = {tool.name: tool for tool in tools}
         self._ledger = ledger
         self._limit = limit
         self._load = load
+        self._span = span
         self._marks: Counter[str] = Counter()
         self.calls = 0
         self.asks: list[dict[str, Any]] = []
@@ -63,7 +68,7 @@ class Toolbox:
             raise StepFailed("agent_limit", f"the agent wanted more than {self._limit} tool calls", retryable=False)
         mark = self._mark(name, call_id)
         result: dict[str, Any] = await self._ledger.call(
-            f"tool:{name}", lambda: self._execute(name, args, mark), call_id=call_id, asked=lambda: of_tool(name, args)
+            f"tool:{name}", lambda: self._traced(name, args, mark, call_id), call_id=call_id, asked=lambda: of_tool(name, args)
         )
         return result
 
@@ -72,6 +77,19 @@ class Toolbox:
         mark = f"{name} {call_id or ''}"
         self._marks[mark] += 1
         return f"{mark} {self._marks[mark]}"
+
+    async def _traced(self, name: str, args: dict[str, Any], mark: str, call_id: str | None) -> dict[str, Any]:
+        if self._span is None:
+            return await self._execute(name, args, mark)
+        with self._span.tool(name, call_id, args) as opened:
+            try:
+                result = await self._execute(name, args, mark)
+                opened.error = "tool_failed" if "failed" in result else None
+                opened.attributes[names.TOOL_RESULT] = self._span.tracer.shown(result)
+                return result
+            except CallWaits as asked:
+                waits = asked  # no failure: the call is made again, in a span of its own, when there is an answer
+        raise waits
 
     async def _execute(self, name: str, args: dict[str, Any], mark: str) -> dict[str, Any]:
         tool, wanted = self._tools[name], args
@@ -82,17 +100,17 @@ class Toolbox:
             data = to_json(value, inf_nan_mode="strings")
             if len(data) > MAX_RESULT:
                 return _too_large(len(data))
-            result = from_json(data)
+            result = redact.value(from_json(data), data.decode())
             return {"value": result if args == wanted else changed(args, result)}
         except (AgenticError, CallWaits):
             raise
         except ToolRefused as reason:
-            return {"failed": str(reason)[:MAX_MESSAGE]}
+            return _failed(str(reason))
         except PydanticSerializationError as error:
-            return {"failed": f"the result is not JSON: {error}"[:MAX_MESSAGE]}
+            return _failed(f"the result is not JSON: {error}")
         except Exception as error:
             log.warning("tool_failed", tool=name, exc_info=True)
-            return {"failed": f"{type(error).__name__}: {error}"[:MAX_MESSAGE]}
+            return _failed(f"{type(error).__name__}: {error}")
 
     async def _agreed(self, tool: Tool, args: dict[str, Any], mark: str) -> dict[str, Any]:
         """The arguments a person has agreed to. Raises ToolRefused when they have not, CallWaits while nobody has decided."""
@@ -132,3 +150,8 @@ class Toolbox:
 
 def _too_large(size: int) -> dict[str, Any]:
     return {"failed": f"the result has {size} bytes; at most {MAX_RESULT} can be used: ask for less"}
+
+
+def _failed(sentence: str) -> dict[str, Any]:
+    """Cut when it has no secrets any more: a half of one would not be found."""
+    return {"failed": redact(sentence)[:MAX_MESSAGE]}

@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.api import cors
 from runtime.api.callers import Caller, Callers
-from runtime.api.headers import bearer, check_host, check_size, secured
+from runtime.api.headers import bearer, check_host, check_size, secured, traceparent
 from runtime.api.problems import Malformed, problem, shown
 from runtime.errors import AgenticError, Unauthorized
+from runtime.logs import about
 from runtime.settings import Settings
+from runtime.tracing.ids import trace_id_of
 
 log = structlog.get_logger("runtime.api")
 
@@ -29,6 +31,7 @@ DOCUMENTS = frozenset({("GET", "/openapi.json"), ("GET", "/docs")})
 CLOSE = (b"connection", b"close")
 
 _LEAKED = re.compile(rb"ak_[0-9a-f]{16}_[0-9a-f]{16}")
+_RUN = re.compile(r"/v1/runs/([0-9a-f-]{36})")
 _STREAM = re.compile(r"/v1/runs/([0-9a-f-]{36})/events")
 
 
@@ -83,6 +86,7 @@ class Guard:
         answer = cors.preflight(scope["method"], Headers(scope=scope), self._settings.cors_origins)
         if answer is None and route not in self._public and not self._is_open(scope):
             scope["agentic.caller"] = await _authenticate(scope, raw, route)
+        about.set(_Facts(scope))  # the server has a task for each request
         return answer
 
     def _is_open(self, scope: Scope) -> bool:
@@ -90,6 +94,21 @@ class Guard:
         if self._open_route.matches(scope)[0] is not Match.FULL:
             return False  # the usual case, without a look at the others
         return next(route for route in scope["app"].router.routes if route.matches(scope)[0] is Match.FULL) is self._open_route
+
+
+class _Facts:
+    """What log lines say of a request."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def facts(self) -> dict[str, Any]:
+        """Who calls, about which run, and in which trace, as far as the request says so."""
+        known: Caller | None = self._scope.get("agentic.caller")
+        run = _RUN.match(self._scope["path"])
+        trace = trace_id_of(traceparent(Headers(scope=self._scope).get("traceparent")))
+        found = {"tenant": known and known.tenant, "run_id": run and run[1], "trace_id": trace}
+        return {name: value for name, value in found.items() if value}
 
 
 class _DefectError(AgenticError):

@@ -7,6 +7,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from runtime.errors import AgenticError, Problem, RequestInvalid
+from runtime.redaction import redact
 
 
 class Malformed(RequestInvalid):
@@ -87,8 +88,8 @@ RETRY_AFTER = {"overloaded": 1, "concurrency_limit": 5, "store_unavailable": 1, 
 
 
 def shown(path: str) -> str:
-    """A path as answers and logs may have it: the address of a hook is a secret."""
-    return "/hooks/…" if path.startswith("/hooks/") else path
+    """A path as answers and logs may have it: the address of a hook is a secret, and a key that stands where it does not belong stays one."""
+    return "/hooks/…" if path.startswith("/hooks/") else redact(path)
 
 
 def problem(error: AgenticError, *, instance: str, headers: dict[str, str] | None = None) -> Response:
@@ -98,7 +99,7 @@ def problem(error: AgenticError, *, instance: str, headers: dict[str, str] | Non
         "type": "about:blank",
         "title": title,
         "status": status,
-        "detail": str(error)[:MAX_TEXT] if error.code in STATUS else title,
+        "detail": redact(str(error))[:MAX_TEXT] if error.code in STATUS else title,
         "instance": instance,
         "code": error.code if error.code in STATUS else "internal",
     }
@@ -116,4 +117,4 @@ def problem(error: AgenticError, *, instance: str, headers: dict[str, str] | Non
 
 def _error(each: Problem) -> dict[str, Any]:
     place = {"line": each.line, "column": each.column} if each.line is not None else {}
-    return {"pointer": each.pointer[:MAX_TEXT], "detail": each.detail[:MAX_TEXT], **place}
+    return {"pointer": each.pointer[:MAX_TEXT], "detail": redact(each.detail)[:MAX_TEXT], **place}

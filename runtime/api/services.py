@@ -23,6 +23,7 @@ from runtime.settings import Settings
 from runtime.store.cached_call_protocol import CachedCalls
 from runtime.store.catalog_protocol import Catalog
 from runtime.store.open import Store
+from runtime.tracing.spans import Tracer
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Services:
     settings: Settings
     ready: Callable[[], Awaitable[object]]
     durability: str = "full"
+    tracer: Tracer | None = None
     schedules: Scheduling = field(kw_only=True)
     endpoints: Endpoints = field(kw_only=True)
     hooks: Hooks = field(kw_only=True)
@@ -50,7 +52,7 @@ class Services:
         self.streams = Streams()
 
 
-def over(store: Store, gateway: Gateway, settings: Settings, deltas: Deltas | None = None) -> Services:
+def over(store: Store, gateway: Gateway, settings: Settings, deltas: Deltas | None = None, tracer: Tracer | None = None) -> Services:
     """The services over an open store; without `deltas` nobody is heard. Raises SecretUnreadable when the key file of this machine is damaged."""
     box = open_box(settings)
     return Services(
@@ -59,6 +61,7 @@ def over(store: Store, gateway: Gateway, settings: Settings, deltas: Deltas | No
         settings=settings,
         ready=store.ping,
         durability=store.durability,
+        tracer=tracer,
         schedules=Scheduling(gateway, store.schedules),
         endpoints=Endpoints(store.outbox, box),
         hooks=Hooks(store.hooks, gateway, box),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpcore2
 import httpx2
@@ -9,8 +10,9 @@ import httpx2
 from runtime.clock import Clock
 from runtime.courier.schedule import Answer
 from runtime.errors import SecretUnreadable, StepFailed
+from runtime.redaction import redact
 from runtime.secrets import SecretBox
-from runtime.signatures import Signed, key_of
+from runtime.signatures import PREFIX, Signed, key_of
 from runtime.steps.outbound import CONNECT_SECONDS
 from runtime.steps.response import retry_after
 from runtime.store.webhooks import EndpointRow, Parcel
@@ -32,7 +34,11 @@ class Sender:
         self._transport: httpx2.AsyncBaseTransport | None = None
 
     async def send(self, parcel: Parcel) -> Answer:
-        """Try once. Whatever goes wrong is an answer too."""
+        """Try once. Whatever goes wrong is an answer too, and is kept: without secrets, and without those of the address."""
+        answer = await self._tried(parcel)
+        return answer if answer.error is None else replace(answer, error=redact(answer.error))
+
+    async def _tried(self, parcel: Parcel) -> Answer:
         delivery, endpoint = parcel.delivery, parcel.endpoint
         try:
             keys, transport = self._keys(endpoint), self._way_out()
@@ -43,6 +49,7 @@ class Sender:
             "content-type": "application/json",
             "user-agent": f"agentic-workflows/{VERSION}",
             "accept-encoding": "identity",
+            **({"traceparent": parcel.traceparent} if parcel.traceparent else {}),
             **Signed(delivery.id, now // 1000, body).headers(keys),
         }
         try:
@@ -63,13 +70,18 @@ class Sender:
 
     def _keys(self, endpoint: EndpointRow) -> list[bytes]:
         """The key to sign with, and the one before while it still counts. Raises SecretUnreadable for the first."""
-        keys = [key_of(self._box.open(endpoint.secret, endpoint.place).decode())]
+        keys = [self._key(endpoint, endpoint.secret)]
         if endpoint.previous_secret is not None and self._clock.now() < (endpoint.previous_until or 0):
             try:
-                keys.append(key_of(self._box.open(endpoint.previous_secret, endpoint.place).decode()))
+                keys.append(self._key(endpoint, endpoint.previous_secret))
             except SecretUnreadable:
                 return keys  # the secret was rotated because nobody could read it any more
         return keys
+
+    def _key(self, endpoint: EndpointRow, envelope: str) -> bytes:
+        secret = self._box.open(envelope, endpoint.place).decode()
+        redact.know(secret.removeprefix(PREFIX))
+        return key_of(secret)
 
     def _way_out(self) -> httpx2.AsyncBaseTransport:
         if self._transport is None:

@@ -1,6 +1,7 @@
 """The speaking end: pieces of text become deltas with a running offset."""
 
 from runtime.deltas.delta import Delta, Sink
+from runtime.redaction import redact
 
 PIECE = 16 * 1024
 """Characters of one delta; longer texts go in several."""
@@ -30,21 +31,24 @@ class Voice:
         self._sink, self._first = sink, first
         self._offset = 0
         self._held = ""
+        self._clean = redact.passing()
 
     def say(self, text: str) -> None:
-        """The text goes on like this. Half of a surrogate pair waits for the other half: the journal's text has them as one character."""
+        """The text goes on like this.
+
+        Half of a surrogate pair waits for the other half: the journal's text has them as one character. So does what may be the beginning of
+        a secret: neither the journal nor a reader gets those.
+        """
         text, self._held = self._held + text, ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self._held = text[:-1], text[-1]
         text = text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        for start in range(0, len(text), PIECE):
-            self._publish(text[start : start + PIECE])
+        self._pass_on(self._clean.take(text))
 
     def end(self) -> None:
         """The model says no more."""
-        if self._held:
-            self._held = ""
-            self._publish("\ufffd")
+        half, self._held = self._held, ""
+        self._pass_on(self._clean.take("\ufffd" if half else "") + self._clean.end())
         if self._offset:
             self._mark(ended=True)
 
@@ -53,6 +57,10 @@ class Voice:
         if self._offset:
             self._mark(dropped=because)
             self._offset = 0
+
+    def _pass_on(self, text: str) -> None:
+        for start in range(0, len(text), PIECE):
+            self._publish(text[start : start + PIECE])
 
     def _publish(self, text: str) -> None:
         first = self._first

@@ -15,7 +15,7 @@ from runtime.engine.begin import begin, take_signal
 from runtime.engine.events import Kind
 from runtime.engine.finish import cancel, close_approval, end_iteration, error, fail, guarded, succeed
 from runtime.engine.items import feed
-from runtime.engine.overtime import watch_the_clock
+from runtime.engine.overtime import watch_the_run
 from runtime.engine.react import resolve_approval
 from runtime.engine.retry import ALONE_AFTER
 from runtime.engine.scope import Scope, Unloaded
@@ -164,20 +164,12 @@ def _ring_alarms(turn: Turn) -> None:
         _, name = heappop(state.alarms)
         if not name:
             if state.error is None and not state.canceling:
-                _watch_the_run(turn)
+                watch_the_run(turn)
         elif not state.steps[name].status.ended:
             if _overdue(turn, name):
                 fail(turn, name, error("deadline", "the step did not end before its deadline"))
             else:
                 state.frontier[name] = None
-
-
-def _watch_the_run(turn: Turn) -> None:
-    deadline = turn.state.plan.definition.deadline
-    if deadline is not None and turn.state.started_at is not None and turn.now >= turn.state.started_at + deadline:
-        turn.emit(Kind.RUN_FAILING, body={"error": error("deadline", "the run did not end before its deadline")})
-    else:
-        watch_the_clock(turn)
 
 
 def _overdue(turn: Turn, name: str) -> bool:

@@ -14,6 +14,7 @@ from runtime.gateway.gateway import Gateway
 from runtime.gateway.payloads import moved
 from runtime.gateway.starts import Started, StartRequest
 from runtime.ids import is_uuid, uuid7
+from runtime.redaction import redact
 from runtime.secrets import SecretBox
 from runtime.signatures import is_hmac_hex, is_standard, key_of, new_secret
 from runtime.store.webhooks import HookRow
@@ -139,6 +140,7 @@ class Hooks:
 
     def _is_signed(self, hook: HookRow, header: Header, body: bytes) -> bool:
         secret = self._box.open(hook.secret or "", hook.place).decode()
+        redact.know(secret)
         if hook.verify == STANDARD:
             message_id, timestamp, signatures = (header(f"webhook-{name}") or "" for name in ("id", "timestamp", "signature"))
             return is_standard(key_of(secret), message_id, timestamp, signatures, body, now=self._clock.now())

@@ -21,6 +21,7 @@ from runtime.ids import uuid7
 from runtime.money.budgets import document, lower
 from runtime.store.catalog_protocol import DefinitionRow
 from runtime.store.protocol import Idempotency, NewRun, RunRow, Submitted
+from runtime.tracing.ids import run_root
 
 MAX_BATCH = 1000
 COUNT_SECONDS = 1.0
@@ -66,6 +67,8 @@ class Started:
     created: bool
     inputs: Any = None
     budget: dict[str, Any] | None = None
+    traceparent: str | None = None
+    """The trace of a run that was created."""
 
 
 class Starts(Workflows):
@@ -164,7 +167,7 @@ class Starts(Workflows):
         if submitted.created:
             row = run.row if run.row.slot_group is None else await self.run(run.row.tenant, run.row.run_id)
             body = run.events[0].body or {}
-            return Started(row, created=True, inputs=body["inputs"], budget=body.get("budget"))
+            return Started(row, created=True, inputs=body["inputs"], budget=body.get("budget"), traceparent=body["traceparent"])
         return Started(await self.run(run.row.tenant, submitted.run_id), created=False)
 
     async def _admit(self, count: int) -> None:
@@ -197,7 +200,7 @@ def created_event(
         "mode": row.mode,
         "seed": secrets.randbits(63) if seed is None else seed,
         "labels": row.labels,
-        "traceparent": traceparent or new_traceparent(),
+        "traceparent": traceparent or str(run_root(row.run_id)),
     }
     if forked_from is not None:
         body["forked_from"] = forked_from
@@ -215,11 +218,6 @@ def _budget(definition: Definition, given: dict[str, Any] | None) -> dict[str, A
     own = definition.budget
     written = {} if own is None else document(own.usd, own.tokens, own.calls, own.duration, own.on_exceeded)
     return lower(written, given or {})
-
-
-def new_traceparent() -> str:
-    """The root of a run's trace (W3C Trace Context, sampled), for a client that brings none."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _sorted(value: Any) -> Any:

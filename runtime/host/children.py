@@ -17,6 +17,7 @@ from runtime.host.slot import Slot
 from runtime.references import REFERENCE, holds_reference
 from runtime.store.catalog_protocol import Catalog, DefinitionRow
 from runtime.store.protocol import Message, MessageKind, NewRun, RunRow
+from runtime.tracing.ids import beneath_run
 from runtime.values import spill
 
 MAX_DEPTH = 20
@@ -63,7 +64,7 @@ class Children:
             "seed": int.from_bytes(hashlib.sha256(command.child.encode()).digest()[:7]),
             "labels": parent.labels,
             "parent": {"run_id": parent.run_id, "step": command.step, "index": command.index, "depth": depth, "root": parent.root},
-            "traceparent": parent.traceparent,
+            "traceparent": beneath_run(parent.traceparent, parent.run_id),
             **({"user": parent.user} if parent.user else {}),
             **({"budget": parent.budget} if parent.budget else {}),
         }

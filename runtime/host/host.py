@@ -16,6 +16,7 @@ from runtime.engine.states import RunStatus
 from runtime.errors import RunPoisoned, StoreUnavailable
 from runtime.host.children import Children
 from runtime.host.dispatch import Dispatcher
+from runtime.host.ends import trace_end
 from runtime.host.intake import POLL_SECONDS, Intake
 from runtime.host.leases import Observer
 from runtime.host.mailroom import Mailroom
@@ -27,11 +28,11 @@ from runtime.host.slot import Recorded, Slot
 from runtime.host.turns import Turns, Work
 from runtime.host.waiting import either
 from runtime.host.watchers import Watchers
-from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.steps.protocol import Executor, StepResult
 from runtime.store.open import Store
 from runtime.store.protocol import Append, AppendOutcome, Claim, Message, OwnerRow, RunRow
+from runtime.tracing.spans import Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class Host:
         artifacts: ArtifactStore,
         executor: Executor,
         settings: Settings,
-        metrics: Metrics,
+        tracer: Tracer | None = None,
         clock: Clock | None = None,
         dedicated_to: str | None = None,
         neighbours: Neighbours | None = None,
@@ -66,7 +67,7 @@ class Host:
         self._store = store
         self._journal = store.journal
         self._settings = settings
-        self._metrics = metrics
+        self._tracer = tracer
         self._clock = clock or SystemClock()
         self._slots: dict[str, Slot] = {}
         self._watchers = Watchers()
@@ -264,7 +265,7 @@ class Host:
         except StoreUnavailable:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever is wrong with one run must not touch the others
-            await quarantine(self._journal, claim.row, failure, self._clock.now())
+            await quarantine(self._journal, claim.row, failure, self._clock.now(), self._tracer)
             return
         if self._closed.is_set() or run_id in self._slots:
             return
@@ -301,7 +302,7 @@ class Host:
             self._spawn(self._later(slot.row))
         except Exception as failure:  # noqa: BLE001 - see _adopt
             self._forget(slot)
-            await quarantine(self._journal, slot.row, failure, self._clock.now())
+            await quarantine(self._journal, slot.row, failure, self._clock.now(), self._tracer)
         finally:
             slot.turning = False
 
@@ -319,9 +320,7 @@ class Host:
     def _committed(self, slot: Slot, work: Work) -> None:
         state = slot.state
         self._watchers.moved(slot.run_id, state.head)
-        if state.ended and state.ended_at is not None:
-            seconds = (state.ended_at - (state.started_at or state.created_at)) / 1000
-            self._metrics.run_ended(slot.row.workflow, state.status.value, state.mode, seconds)
+        trace_end(self._tracer, slot.row, state)
         if state.ended or work.release:
             self._forget(slot)
             if self._draining and not state.ended and self._neighbours is not None:

@@ -8,6 +8,7 @@ from runtime.clock import Alarm
 from runtime.engine.state import RunState
 from runtime.steps.protocol import StepResult
 from runtime.store.protocol import Message, RunRow
+from runtime.tracing.ids import trace_id_of
 
 
 @dataclass(slots=True)
@@ -41,6 +42,10 @@ class Slot:
     @property
     def run_id(self) -> str:
         return self.row.run_id
+
+    def facts(self) -> dict[str, Any]:
+        """For logs."""
+        return {"run_id": self.run_id, "tenant": self.row.tenant, "epoch": self.row.epoch, "trace_id": trace_id_of(self.state.traceparent)}
 
     def deliver(self, message: Message) -> bool:
         """Take a message unless it is known; True when it is new."""

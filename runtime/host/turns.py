@@ -27,6 +27,7 @@ from runtime.host.ledger import ledger_row, raised_by
 from runtime.host.marks import Marks
 from runtime.host.offering import offered, workflow_tools
 from runtime.host.slot import Recorded, Slot
+from runtime.logs import about
 from runtime.steps.protocol import StepResult
 from runtime.store.catalog_protocol import ArtifactRow, Catalog
 from runtime.store.conversation_protocol import Conversations, stored_name
@@ -108,6 +109,7 @@ class Turns:
 
         `draining`: only record what came in, and hand the run over as soon as nothing of it is in flight.
         """
+        about.set(slot)  # every run is turned by a task of its own
         results, messages, calls = slot.take()
         try:
             return await self._take(slot, results, messages, calls, draining=draining)

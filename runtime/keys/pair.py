@@ -9,6 +9,7 @@ from pydantic_core import from_json, to_json
 
 from runtime.errors import SecretUnreadable
 from runtime.limit_settings import NO_LIMITS, ProviderLimits
+from runtime.redaction import redact, secrets_in
 from runtime.secrets import SecretBox
 from runtime.store.key_protocol import ProviderKeyRow
 
@@ -36,6 +37,7 @@ class Pair:
         found = from_json(box.open(row.envelope, row.place))
         if not isinstance(found, dict) or found.keys() - {"limits"} != {"key", "base_url"}:
             raise SecretUnreadable("a stored provider key is not in a form this version knows")
+        redact.know(found["key"], *secrets_in(found["base_url"] or ""))
         limits = ProviderLimits.model_validate(found.get("limits", {}))
         return cls(None if found["key"] is None else SecretStr(found["key"]), found["base_url"], limits)
 

@@ -8,9 +8,11 @@ from runtime.agents import loop  # light: pydantic_ai comes with the first live 
 from runtime.agents.asking import Layer
 from runtime.agents.budget import Budgets
 from runtime.agents.caching import Caching
+from runtime.agents.cleaning import cleaned
 from runtime.agents.context import AgentContext, Callee
 from runtime.agents.limiting import WAIT_SECONDS, Limiting
 from runtime.agents.providers import Providers
+from runtime.agents.watching import watched
 from runtime.definition.types import parse_duration
 from runtime.deltas.voice import Speaker
 from runtime.steps.addresses import AllowList
@@ -65,8 +67,9 @@ class AgentKind:
             record=None if record is None else partial(record, call, work.index),
             observe=self._services.observe,
             layers=self._layers(spec, work),
+            span=work.span,
             speaker=None if deltas is None else Speaker(deltas, call.run_id, call.step_key, work.index, work.attempt),
-            toolsets=StepToolsets(self._toolsets, work.idempotency_key, call.traceparent, call.workflows),
+            toolsets=StepToolsets(self._toolsets, work.idempotency_key, work.traceparent, call.workflows),
             history=call.history,
             artifacts=_artifacts(call.scope),
             load=self._services.artifacts.get,
@@ -85,7 +88,8 @@ class AgentKind:
             wait = (spec.get("limits") or {}).get("limiter_wait")
             seconds = WAIT_SECONDS if wait is None else parse_duration(wait) / 1000
             layers.append(Limiting(limiter, call.run_id, wait=seconds, clock=work.clock))
-        return layers
+        # The innermost: what an answer costs in time is what its model took, and nobody outside sees it before it is cleaned.
+        return [*layers, *watched(work.span, self._services.spend), cleaned]
 
     def _callee(self, work: Work, reference: str) -> Callee:
         function = resolve(reference, self._allowed, group=TOOLS)

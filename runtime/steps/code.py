@@ -57,5 +57,5 @@ def program_of(spec: dict[str, Any], work: Work, limit: int) -> Program:
 
 
 def _log(printed: Printed, work: Work) -> None:
-    log = structlog.get_logger("step").bind(run_id=work.call.run_id, step=work.call.step_key, index=work.index, attempt=work.attempt)
+    log = structlog.get_logger("step").bind(**work.facts())
     log.info("printed", text=printed.text)

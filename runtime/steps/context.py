@@ -13,10 +13,14 @@ from runtime.deltas.delta import Sink
 from runtime.errors import StepFailed
 from runtime.ids import idempotency_key
 from runtime.limits.limiter import Limiter
+from runtime.metrics import Spent
 from runtime.money.purse import Purse
 from runtime.settings import Settings
 from runtime.steps.protocol import Item, StepCall
 from runtime.store.cached_call_protocol import CallCache
+from runtime.tracing.attempts import AttemptSpan, innermost
+from runtime.tracing.ids import trace_id_of
+from runtime.tracing.spans import Tracer
 
 if TYPE_CHECKING:  # it speaks of `Work`
     from runtime.steps.stage import Stage
@@ -49,6 +53,10 @@ class StepServices:
     """Stands in for the world outside, in tests and replays."""
     purse: Purse | None = None
     """Who says whether a model call may be made; None: every one may."""
+    spend: Callable[[Spent], None] | None = None
+    """Told of every answer of a model: what it has cost."""
+    tracer: Tracer | None = None
+    """None traces nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +68,8 @@ class Work:
     clock: "Clock"
     saved: list[dict[str, Any]] = field(default_factory=list)
     """Named artifacts saved so far; they go into the result."""
+    span: AttemptSpan | None = None
+    """Of an attempt that is traced."""
 
     @property
     def attempt(self) -> int:
@@ -73,6 +83,17 @@ class Work:
     def seat(self) -> str:
         """The step or item within its run."""
         return self.call.step_key if self.item is None else f"{self.call.step_key}[{self.item.index}]"
+
+    @property
+    def traceparent(self) -> str | None:
+        """What goes along with a request to the outside: the tool call under way, or the attempt, or, untraced, the run."""
+        return innermost.get() or (self.call.traceparent if self.span is None else str(self.span.at))
+
+    def facts(self) -> dict[str, Any]:
+        """For logs."""
+        call = self.call
+        who = {"run_id": call.run_id, "step": call.step_key, "index": self.index, "attempt": self.attempt}
+        return who | {"tenant": call.tenant, "trace_id": trace_id_of(call.traceparent)}
 
     @property
     def idempotency_key(self) -> str:
@@ -149,7 +170,9 @@ class StepContext:
         self.attempt = work.attempt
         self.idempotency_key = work.idempotency_key
         """Send it along with effects, so that a repeated attempt has its effect once."""
-        self.log = structlog.get_logger("step").bind(run_id=self.run_id, step=self.step, index=self.index, attempt=self.attempt)
+        self.traceparent = work.traceparent
+        """Send it along with requests, so that what they bring about is part of the run's trace (W3C Trace Context)."""
+        self.log = structlog.get_logger("step").bind(**work.facts())
         self._work = work
         self._services = services
         self._loop = thread_of

@@ -9,6 +9,7 @@ from typing import Any
 from runtime.steps.context import Clock
 from runtime.steps.protocol import Item, StepResult
 from runtime.steps.values import Batch
+from runtime.tracing.attempts import AttemptSpan
 
 BATCH_RESULTS = 256
 BATCH_BYTES = 2**20
@@ -56,7 +57,7 @@ class Outbox:
 class Flight:
     """One attempt of one step or item, from the moment it is accepted to its result."""
 
-    __slots__ = ("attempt", "batch", "clock", "done", "item", "key", "receivers", "task")
+    __slots__ = ("attempt", "batch", "clock", "done", "item", "key", "receivers", "span", "task")
 
     def __init__(self, batch: Batch, item: Item | None, key: FlightKey) -> None:
         self.batch = batch
@@ -67,6 +68,7 @@ class Flight:
         """Who gets the result, in which epoch they own the run, and which attempt they asked for."""
         self.task: asyncio.Task[None] | None = None
         self.clock: Clock | None = None
+        self.span: AttemptSpan | None = None
         self.done = False
 
     def result(self, output: Any, error: dict[str, Any] | None, usage: dict[str, Any], artifacts: tuple[dict[str, Any], ...], **besides: Any) -> StepResult:

@@ -84,8 +84,8 @@ def build_request(spec: dict[str, Any], work: Work) -> httpx2.Request:
         defaults["content-type"] = content_type
     if method not in SAFE_METHODS:
         defaults["idempotency-key"] = work.idempotency_key
-    if work.call.traceparent:
-        defaults["traceparent"] = work.call.traceparent
+    if work.traceparent:
+        defaults["traceparent"] = work.traceparent
     given = _headers(spec["headers"])
     seconds = {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}
     try:

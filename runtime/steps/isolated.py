@@ -10,17 +10,24 @@ from runtime.steps.context import RecordCall, StepServices
 from runtime.steps.process import ProcessKind
 from runtime.steps.protocol import StepCall, StepResult
 from runtime.steps.runner import StepRunner
+from runtime.tracing.spans import Tracer
 
 
 def run_isolated(
-    call: StepCall, settings: Settings, record: RecordCall | None = None, credentials: Credentials | None = None, purse: Purse | None = None
+    call: StepCall,
+    settings: Settings,
+    record: RecordCall | None = None,
+    credentials: Credentials | None = None,
+    purse: Purse | None = None,
+    tracer: Tracer | None = None,
 ) -> list[StepResult]:
     """Carry one call out in this process, which has nothing else to do; blocks until all its results are there.
 
     A plain function that runs into the timeout keeps its thread busy: the caller should not reuse the process after an error
     with the code `timeout`.
     """
-    return asyncio.run(_run(call, StepServices(settings, open_artifacts(settings), record=record, credentials=credentials, purse=purse)))
+    services = StepServices(settings, open_artifacts(settings), record=record, credentials=credentials, purse=purse, tracer=tracer)
+    return asyncio.run(_run(call, services))
 
 
 async def _run(call: StepCall, services: StepServices) -> list[StepResult]:

@@ -8,6 +8,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_jsonable_pyt
 
 from runtime.artifacts.protocol import ArtifactStore
 from runtime.errors import AgenticError, LimitExceeded, StepFailed, StoreUnavailable
+from runtime.redaction import redact
 from runtime.references import holds_reference
 from runtime.values import INLINE_LIMIT, reference
 
@@ -75,8 +76,8 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 
 def tidy(error: dict[str, Any]) -> dict[str, Any]:
-    """`error` with its texts bounded and fit for JSON, whoever wrote them; details that are not are left out."""
-    message = _sound(str(error["message"]))
+    """`error` with its texts bounded, fit for JSON and without secrets, whoever wrote them; details that are not are left out."""
+    message = redact(_sound(str(error["message"])))
     tidied = error | {"message": message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"}
     if "details" not in error:
         return tidied
@@ -87,7 +88,7 @@ def tidy(error: dict[str, Any]) -> dict[str, Any]:
     if details is None or len(data) > INLINE_LIMIT:
         del tidied["details"]
         return tidied
-    return tidied | {"details": details}
+    return tidied | {"details": redact.value(details, data.decode())}
 
 
 def _sound(text: str) -> str:

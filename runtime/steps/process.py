@@ -17,10 +17,21 @@ from runtime.settings import Settings
 from runtime.steps.child import SIZE_BYTES, STARTED, Assignment
 from runtime.steps.context import StepServices, Work
 from runtime.steps.outcome import Outcome
+from runtime.tool_settings import SecretPlace
 
 # What a step's process has no use for: it calls functions and stores artifacts.
-SECRET_SETTINGS = (*Settings.secrets(), "database_url", "database_password_file")
+ADDRESSES = tuple(name for name in Settings.model_fields if name.endswith("_base_url"))
+"""They may hold a password."""
+SECRET_SETTINGS = (*Settings.secrets(), *ADDRESSES, "database_url", "database_password_file", "otel_endpoint", "apis", "mcp_servers")
 SECRET_VARIABLES = Settings.variables(SECRET_SETTINGS) | {"AGENTIC_DATABASE_PASSWORD_FILE", "AGENTIC_CONFIG"}
+
+
+def secret_variables(settings: Settings) -> frozenset[str]:
+    """Environment variables that hold credentials of tools."""
+    places: list[SecretPlace | None] = [api.credential for api in settings.apis.values()]
+    for server in settings.mcp_servers.values():
+        places += [server.token, *(value for value in server.env.values() if not isinstance(value, str))]
+    return frozenset(place.env for place in places if place is not None and place.env is not None)
 
 
 class ProcessKind:
@@ -28,7 +39,9 @@ class ProcessKind:
 
     def __init__(self, services: StepServices) -> None:
         self._services = services
-        self._settings = services.settings.model_copy(update=dict.fromkeys(SECRET_SETTINGS))
+        bare = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in SECRET_SETTINGS}
+        self._settings = services.settings.model_copy(update=bare)
+        self._kept_back = SECRET_VARIABLES | secret_variables(services.settings)
         self._places = asyncio.Semaphore(os.cpu_count() or 1)
 
     async def run(self, spec: dict[str, Any], work: Work) -> Outcome:
@@ -53,7 +66,7 @@ class ProcessKind:
         """Nothing outlives its attempt."""
 
     async def _start(self, writing: int) -> Process:
-        env = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+        env = {name: value for name, value in os.environ.items() if name not in self._kept_back}
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "runtime.steps.child", str(writing)),
             stdin=asyncio.subprocess.PIPE,
@@ -68,7 +81,7 @@ class ProcessKind:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), answers)
         try:
             assert process.stdin is not None  # noqa: S101 - asked for above
-            bare = replace(work.call, spec={}, scope={}, items=None, calls=())
+            bare = replace(work.call, spec={}, scope={}, items=None, calls=(), traceparent=work.traceparent)
             process.stdin.write(pickle.dumps(Assignment(bare, work.item, spec, self._settings)))
             await process.stdin.drain()
             await reader.readexactly(len(STARTED))

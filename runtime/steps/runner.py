@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from runtime.errors import AgenticError, StepFailed
 from runtime.failpoints import ARMED, reach
+from runtime.logs import about
 from runtime.steps.agent import AgentKind
 from runtime.steps.code import CodeKind
 from runtime.steps.context import Clock, StepServices, Work
@@ -25,6 +26,7 @@ from runtime.steps.protocol import Executor, StepCall, StepResult
 from runtime.steps.python import Caller, PythonKind
 from runtime.steps.stage import Staged, StepKindRunner
 from runtime.steps.values import Batch, LoadedValues
+from runtime.tracing.attempts import AttemptSpan, begin
 
 SLICE_SECONDS = 0.005
 """How long a worker may keep the event loop before others get their turn."""
@@ -158,6 +160,7 @@ class StepRunner(Executor):
     async def _carry_out(self, flight: Flight) -> bool:
         """Run one attempt to its result. False when it was stopped meanwhile, so that its result is already out."""
         work = self._work_of(flight)
+        token = about.set(work)
         try:
             work.clock.start()
             result, size = await self._attempt(flight, work)
@@ -168,6 +171,8 @@ class StepRunner(Executor):
                 raise  # the process is shutting down; a function may also raise it by itself, which is its failure
             self._fail(flight, error)
             return True
+        finally:
+            about.reset(token)
         if flight.done:
             return False
         self._finish(flight, result, size)
@@ -193,7 +198,15 @@ class StepRunner(Executor):
     def _work_of(self, flight: Flight) -> Work:
         timeout = flight.batch.call.timeout_ms
         flight.clock = Clock(None if timeout is None else timeout / 1000, partial(self._expire, flight))
-        return Work(flight.batch.call, flight.item, flight.clock)
+        flight.span = self._span(flight)
+        return Work(flight.batch.call, flight.item, flight.clock, span=flight.span)
+
+    def _span(self, flight: Flight) -> AttemptSpan | None:
+        tracer, call = self._services.tracer, flight.batch.call
+        if tracer is None:
+            return None
+        about_it = {"run_id": call.run_id, "workflow": call.workflow, "step_key": call.step_key, "step": call.step, "kind": call.kind}
+        return begin(tracer, call.traceparent, **about_it, index=flight.key[1], attempt=flight.attempt)
 
     def _expire(self, flight: Flight) -> None:
         self._stop(flight, StepFailed("timeout", f"the attempt took longer than {flight.batch.call.timeout_ms} ms"))
@@ -210,8 +223,7 @@ class StepRunner(Executor):
         # The stack goes to the log, never into the result; once for each type of exception in a batch.
         if not isinstance(error, AgenticError) and type(error) not in flight.batch.logged:
             flight.batch.logged.add(type(error))
-            call = flight.batch.call
-            log.warning("step_raised", run_id=call.run_id, step=call.step_key, index=flight.key[1], attempt=flight.attempt, exc_info=error)
+            log.warning("step_raised", exc_info=error)
         found = tidy(failure(error))
         self._finish(flight, flight.result(None, found, {}, ()), 200 + len(str(found)))
 
@@ -219,6 +231,8 @@ class StepRunner(Executor):
         flight.done = True
         if flight.clock is not None:
             flight.clock.stop()
+        if flight.span is not None:
+            flight.span.ended(None if result.error is None else result.error["code"], result.usage)
         flights = self._runs[result.run_id]
         del flights[flight.key]
         if not flights:

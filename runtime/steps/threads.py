@@ -6,8 +6,8 @@ The standard pool joins its threads at exit, so one function that hangs would ke
 import asyncio
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
@@ -18,6 +18,8 @@ from runtime.errors import StepFailed
 class _Job:
     call: Callable[[], Any]
     future: asyncio.Future[Any]
+    context: Context = field(default_factory=copy_context)
+    """Of whoever asked: what it logs is about the same step."""
     finished: bool = False
     abandoned: bool = False
 
@@ -73,7 +75,7 @@ class Threads:
             result: Any = None
             error: BaseException | None = None
             try:
-                result = copy_context().run(job.call)
+                result = job.context.run(job.call)
             except StopIteration as stop:
                 error = RuntimeError(f"the function raised StopIteration: {stop}")  # a future cannot carry the original
             except BaseException as raised:  # noqa: BLE001 - it belongs to the caller, whatever it is

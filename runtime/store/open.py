@@ -7,6 +7,7 @@ from sqlalchemy import text
 from runtime.store.cached_calls import SqlCachedCalls
 from runtime.store.catalog import SqlCatalog
 from runtime.store.connect import Durability, connect
+from runtime.store.counting import SqlCounts
 from runtime.store.database import Database
 from runtime.store.journal import SqlJournal
 from runtime.store.migrations import prepare, touch
@@ -35,6 +36,7 @@ class Store:
     conversations: SqlConversations
     cached_calls: SqlCachedCalls
     money: SqlMoney
+    counts: SqlCounts
     durability: str
     database: Database
     writer: Writer
@@ -77,6 +79,7 @@ async def open_store(url: str, *, durability: Durability = "full", migrate: bool
         conversations=SqlConversations(writer, reader),
         cached_calls=SqlCachedCalls(writer, reader),
         money=SqlMoney(writer, reader),
+        counts=SqlCounts(writer, reader),
         retention=SqlRetention(database, writer, reader),
         schedules=SqlSchedules(writer, reader),
         durability=database.durability,

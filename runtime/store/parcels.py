@@ -8,8 +8,9 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, select, upda
 
 from runtime.store.codec import from_text, from_text_or_none
 from runtime.store.columns import any_of
-from runtime.store.tables import endpoints, outbox
+from runtime.store.tables import endpoints, events, outbox
 from runtime.store.webhooks import DeliveryRow, DeliveryState, EndpointRow, Parcel, Settled
+from runtime.tracing.ids import beneath_run
 
 FAILING_MS = 5 * 86_400_000
 """An endpoint for which nothing has got through this long is disabled."""
@@ -42,6 +43,7 @@ _DUE = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_CREATED = select(events.c.run_id, events.c.body).where(any_of(events.c.run_id, "ids"), events.c.seq == 1)
 _mine = outbox.c.id == bindparam("b_id")
 _TAKE = update(outbox).where(_mine).values(tries=bindparam("b_tries"), next_at=bindparam("b_next_at"))
 _WAIT = update(outbox).where(_mine).values(next_at=bindparam("b_next_at"))
@@ -103,7 +105,16 @@ def take(connection: Connection, wanted: Mapping[str, int], now: int, lease_ms: 
             connection.execute(_TAKE, [{"b_id": one.id, "b_tries": one.tries, "b_next_at": one.next_at} for one in taken])
         _put_aside(connection, [each for each in found if each[-1] not in (None, each.seq)], now)
         parcels += [Parcel(delivery, endpoint) for delivery in taken]
-    return parcels
+    traces = _traces(connection, {parcel.delivery.run_id for parcel in parcels if parcel.delivery.run_id is not None})
+    return [replace(parcel, traceparent=traces.get(parcel.delivery.run_id or "")) for parcel in parcels]
+
+
+def _traces(connection: Connection, run_ids: set[str]) -> dict[str, str | None]:
+    """The `traceparent` for what is told of these runs; a run that is gone has none."""
+    if not run_ids:
+        return {}
+    rows = connection.execute(_CREATED, {"ids": sorted(run_ids)})
+    return {run_id: beneath_run((from_text_or_none(body) or {}).get("traceparent"), run_id) for run_id, body in rows}
 
 
 def _put_aside(connection: Connection, waiting: Iterable[Any], now: int) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, Select, Table, bindpar
 
 from runtime.money.scopes import Scope
 from runtime.store.columns import any_of
+from runtime.store.counting import count_named
 from runtime.store.money_tables import budgets
 from runtime.store.protocol import Removal
 from runtime.store.tables import approvals, artifacts, events, idem, inbox, removals, run_labels, runs, value_refs
@@ -93,6 +94,7 @@ def remove_run(connection: Connection, run_id: str) -> Removal:
 
 def _remove(connection: Connection, run_ids: list[str]) -> None:
     if run_ids:
+        count_named(connection, run_ids)
         connection.execute(_LIST, [{"run_id": run_id} for run_id in run_ids])
         for statement in _DELETE_ROWS:
             connection.execute(statement, {"ids": run_ids})

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
 
-import runtime.store.money_tables  # noqa: F401 - its tables are part of `metadata`
+import runtime.store.metric_tables
+import runtime.store.money_tables  # noqa: F401 - their tables are part of `metadata`
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Kind
 from runtime.store.columns import PlainText, Serial
 from runtime.store.metadata import everything
@@ -14,7 +15,9 @@ metadata = everything
 
 HOLDING = "slot_held AND ended_at IS NULL"
 LINED_UP = "NOT slot_held AND ended_at IS NULL"
-"""Runs that have a slot, and runs that wait for one. Queries say the same words, so that the small indexes over them serve."""
+UNCOUNTED = "ended_at IS NOT NULL AND counted IS NULL"
+"""Runs that have a slot, that wait for one, and that have ended and are not in the totals yet. Queries say the same words, so that the small
+indexes over them serve."""
 
 
 def _kinds(kinds: Iterable[Kind]) -> str:
@@ -58,12 +61,14 @@ runs = Table(
     Column("slot_per_key", Integer),
     Column("slot_on_limit", Text),
     Column("slot_held", Boolean(create_constraint=False)),
+    Column("counted", Boolean(create_constraint=False)),  # its end is in the totals; NULL until then
     _partial("ix_runs_holding", "slot_group", "slot_key", where=HOLDING),
     _partial("ix_runs_lined_up", "slot_group", "slot_key", "priority", "created_at", "run_id", where=LINED_UP),
     _partial("ix_runs_claimable", "isolation", "priority", "wake_at", "run_id", where="owner IS NULL AND wake_at IS NOT NULL"),
     _partial("ix_runs_owner", "owner", where="owner IS NOT NULL"),
     _partial("ix_runs_active", "tenant", "run_id", where="ended_at IS NULL"),
     _partial("ix_runs_parent_run", "parent_run", where="parent_run IS NOT NULL"),
+    _partial("ix_runs_uncounted", "run_id", where=UNCOUNTED),
     _partial("ix_runs_ended", "keep_for", "status", "ended_at", "run_id", where="ended_at IS NOT NULL"),
     _partial("ix_runs_schedule_open", "schedule_id", "ended_at", where="schedule_id IS NOT NULL AND ended_at IS NULL"),
     _partial("ix_runs_schedule", "schedule_id", "run_id", where="schedule_id IS NOT NULL"),

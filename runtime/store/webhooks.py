@@ -83,6 +83,8 @@ class Parcel:
 
     delivery: DeliveryRow
     endpoint: EndpointRow
+    traceparent: str | None = None
+    """The trace of the run it speaks of, below the run's span."""
 
 
 @dataclass(frozen=True, slots=True)

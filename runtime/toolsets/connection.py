@@ -32,6 +32,8 @@ MAX_PAGES = 20
 MAX_TOOLS = 256
 IDEMPOTENCY = "agentic-workflows/idempotency-key"
 """In the `_meta` of a call: the same for all attempts of the call."""
+TRACE = "traceparent"
+"""In the `_meta` of a call: its place in the run's trace (W3C Trace Context)."""
 
 # The SDK logs what servers send, whole and with a stack trace; what matters of it is in the errors it raises.
 logging.getLogger("mcp").setLevel(logging.CRITICAL)
@@ -86,10 +88,10 @@ class Connection:
             raise StepFailed("tool_invalid", f"the MCP server '{self._name}' has more than {MAX_TOOLS} tools, or no end of them", retryable=False)
         return found
 
-    async def call(self, tool: str, args: dict[str, Any], key: str) -> Any:
+    async def call(self, tool: str, args: dict[str, Any], key: str, trace: str | None = None) -> Any:
         """What a tool gives back. Raises ToolRefused, Gone, or StepFailed `tool_unavailable` when it is not known whether the server has done it."""
         # Not the SDK's own call_tool: it checks results against the server's schema with patterns that can take for ever.
-        params = CallToolRequestParams(name=tool, arguments=args, _meta={IDEMPOTENCY: key})
+        params = CallToolRequestParams(name=tool, arguments=args, _meta={IDEMPOTENCY: key} | ({TRACE: trace} if trace else {}))
         return value_of(await self._asked(self._client.session.send_request(CallToolRequest(params=params), CallToolResult)))
 
     async def close(self) -> None:

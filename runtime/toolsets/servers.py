@@ -41,9 +41,9 @@ class Servers:
         """What an entry `{mcp, tools}` offers. Raises StepFailed."""
         return await self.named(entry["mcp"]).offers(entry.get("tools", []), network)
 
-    async def call(self, offer: dict[str, Any], args: dict[str, Any], network: Network, key: str) -> Any:
+    async def call(self, offer: dict[str, Any], args: dict[str, Any], network: Network, key: str, trace: str | None = None) -> Any:
         """What a tool gives back. Raises ToolRefused, StepFailed."""
-        return await self.named(offer["server"]).call(offer["tool"], args, network, key)
+        return await self.named(offer["server"]).call(offer["tool"], args, network, key, trace)
 
     def named(self, name: str) -> "Server":
         """The server of this name. Raises StepFailed `tool_not_found`."""
@@ -90,14 +90,14 @@ class Server:
         await self._connected(network, fresh=True)
         return self._tools
 
-    async def call(self, tool: str, args: dict[str, Any], network: Network, key: str) -> Any:
+    async def call(self, tool: str, args: dict[str, Any], network: Network, key: str, trace: str | None = None) -> Any:
         """What a tool gives back. A session that has ended is opened anew, once. Raises ToolRefused, StepFailed `timeout`, `tool_unavailable`."""
         gone = (await _sdk()).Gone
         for _ in range(2):
             connection = await self._connected(network)
             try:
                 async with asyncio.timeout(self._settings.timeout):
-                    return await connection.call(tool, args, key)
+                    return await connection.call(tool, args, key, trace)
             except TimeoutError as error:
                 raise StepFailed("timeout", f"the tool '{tool}' of the MCP server '{self._name}' took longer than {self._settings.timeout:g} s") from error
             except gone:

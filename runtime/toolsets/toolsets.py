@@ -17,6 +17,7 @@ from runtime.toolsets import workflows
 from runtime.toolsets.apis import Apis
 from runtime.toolsets.network import Network
 from runtime.toolsets.servers import Servers
+from runtime.tracing.attempts import innermost
 
 MAX_OFFERS = 256
 """Tools of one agent that are no functions."""
@@ -68,6 +69,7 @@ class StepToolsets:
     key: str
     """The idempotency key of the step or item; each call derives its own from it."""
     traceparent: str | None = None
+    """Of the step's attempt; a call that is traced itself sends its own."""
     workflows: Sequence[dict[str, Any]] = ()
     """The workflows that can be tools (StepCall.workflows)."""
 
@@ -96,7 +98,8 @@ class StepToolsets:
 
     async def _call(self, offer: dict[str, Any], args: dict[str, Any], mark: str) -> Any:
         key = idempotency_key(self.key, f"{mark} {to_json(args).decode()}")
+        trace = innermost.get() or self.traceparent
         if offer["kind"] == "mcp":
-            return await self.shared.servers.call(offer, args, self.shared.network, key)
-        headers = {"idempotency-key": key} | ({"traceparent": self.traceparent} if self.traceparent else {})
+            return await self.shared.servers.call(offer, args, self.shared.network, key, trace)
+        headers = {"idempotency-key": key} | ({"traceparent": trace} if trace else {})
         return await self.shared.apis.call(offer, args, self.shared.network, headers)

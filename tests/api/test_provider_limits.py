@@ -151,3 +151,5 @@ async def test_kept_answers_are_counted_and_forgotten(platform: LocalPlatform, l
     assert server.calls == 10
     metrics = (await live.get("/metrics")).text
     assert 'provider_limiter_wait_seconds_count{provider="openai"} 10.0' in metrics
+    assert 'provider_api_calls_total{provider="openai",status="success"} 10.0' in metrics
+    assert 'model_call_seconds_count{model="m",provider="openai"} 10.0' in metrics

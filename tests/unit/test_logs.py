@@ -4,7 +4,7 @@ import io
 
 import structlog
 
-from actors.process import LossySink
+from runtime.logs import LossySink
 
 
 class Full(io.StringIO):

@@ -10,13 +10,13 @@ from starlette.responses import Response
 from runtime.api import answers_webhooks as answers
 from runtime.api.bodies import JSON, SMALL, THREAD_FROM, check_type, read_bytes, read_model
 from runtime.api.documented import documented
-from runtime.api.headers import traceparent
 from runtime.api.keys import ADMIN, READ
 from runtime.api.requests import HookBody, NoBody
 from runtime.api.responses import json
 from runtime.api.services import caller, services
 from runtime.api.shield import finish
 from runtime.api.strict_json import loads
+from runtime.api.tracing import incoming
 from runtime.gateway import views
 from runtime.gateway.hooks import Fresh, HookRequest
 
@@ -41,7 +41,10 @@ async def receive(request: Request, token: str) -> Response:
 
     hooks.check(hook, header, data)
     body: Any = await asyncio.to_thread(loads, data) if len(data) > THREAD_FROM else loads(data)
-    started = await finish(hooks.start(hook, body, header, traceparent=traceparent(request.headers.get("traceparent"))))
+    trace = incoming(request, _ADDRESS)
+    started = await finish(hooks.start(hook, body, header, traceparent=trace.traceparent))
+    if started.created:
+        trace.ended(202)
     return json({"run_id": started.run.run_id, "created": started.created}, 202)
 
 

@@ -11,16 +11,17 @@ from runtime.api import answers
 from runtime.api.bodies import SMALL, read_model
 from runtime.api.callers import Caller
 from runtime.api.documented import documented
-from runtime.api.headers import idempotency_key, traceparent, wait_seconds
+from runtime.api.headers import idempotency_key, wait_seconds
 from runtime.api.keys import WRITE
 from runtime.api.requests import BatchBody, ForkBody, NoBody, StartBody
 from runtime.api.responses import json
 from runtime.api.services import caller, gateway, services
 from runtime.api.shield import finish
+from runtime.api.tracing import incoming
 from runtime.budgets.service import nothing
 from runtime.engine.states import RunStatus, WaitingFor
 from runtime.gateway import Gateway, StartRequest, views
-from runtime.gateway.starts import Started, new_traceparent
+from runtime.gateway.starts import Started
 from runtime.store.protocol import RunRow
 
 router = APIRouter(tags=["runs"])
@@ -32,10 +33,13 @@ async def start(request: Request, name: str) -> Response:
     """Start a run. 202 once it is on disk; with `Prefer: wait=N` 200 when it ends in time."""
     who, service = caller(request, WRITE), gateway(request)
     body = await read_model(request, StartBody, limit=service.settings.max_input_bytes + SMALL)
-    trace = traceparent(request.headers.get("traceparent")) or new_traceparent()
-    wanted = _wanted(name, body, idempotency_key(request.headers.get("idempotency-key")), trace, who)
+    trace = incoming(request, "/v1/workflows/{name}/runs")
+    wanted = _wanted(name, body, idempotency_key(request.headers.get("idempotency-key")), trace.traceparent, who)
     started = await finish(service.start(who.tenant, wanted))
-    return await _accepted(request, service, started, **({"traceparent": trace} if started.created else {}))
+    if started.traceparent is None:
+        return await _accepted(request, service, started)
+    trace.ended(202)
+    return await _accepted(request, service, started, traceparent=started.traceparent)
 
 
 @router.post("/v1/workflows/{name}/runs:batch", **documented({202: answers.StartedRuns}, 404, 429, body=BatchBody, headers=("Idempotency-Key", "traceparent")))
@@ -44,9 +48,13 @@ async def start_batch(request: Request, name: str) -> Response:
     who, service = caller(request, WRITE), gateway(request)
     body = await read_model(request, BatchBody, limit=service.settings.max_input_bytes + SMALL)
     key = idempotency_key(request.headers.get("idempotency-key"))
-    trace = traceparent(request.headers.get("traceparent"))
-    wanted = [_wanted(name, one, key and f"{key}/{len(body.runs)}/{index}", trace, who) for index, one in enumerate(body.runs)]
+    # Each run has a trace of its own, unless the client wants them all in its.
+    trace = incoming(request, "/v1/workflows/{name}/runs:batch")
+    shared = None if trace.above is None else trace.traceparent
+    wanted = [_wanted(name, one, key and f"{key}/{len(body.runs)}/{index}", shared, who) for index, one in enumerate(body.runs)]
     started = await finish(service.start_batch(who.tenant, wanted))
+    if shared is not None:
+        trace.ended(202)
     return json({"runs": [{**views.run(one.run), "created": one.created} for one in started]}, 202)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from runtime.artifacts.open import open_artifacts
 from runtime.host import Host
 from runtime.local import LocalExecutor, new_owner
-from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.steps.context import StepServices
 from runtime.store.open import Store, open_store
@@ -28,7 +27,7 @@ async def life(store: Store, name: str, settings: Settings, until: float, tally:
     """One incarnation: until it is buried, or the time is over."""
     artifacts = open_artifacts(settings)
     executor = LocalExecutor(StepServices(settings, artifacts))
-    host = Host(owner=new_owner(name), store=store, artifacts=artifacts, executor=executor, settings=settings, metrics=Metrics())
+    host = Host(owner=new_owner(name), store=store, artifacts=artifacts, executor=executor, settings=settings)
     await host.start()
     tally["incarnations"] += 1
     closed = asyncio.create_task(host.wait_closed())

@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 
-from actors.process import set_up_logs
 from runtime.api.app import build_app
 from runtime.api.keys import ensure_local_key
 from runtime.api.services import Services, over
 from runtime.host import Host
 from runtime.local import LocalPlatform
+from runtime.logs import set_up_logs
 from runtime.settings import Settings
 
 

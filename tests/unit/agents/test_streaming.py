@@ -90,7 +90,8 @@ def _kept(body: dict[str, Any]) -> Any:
     result = body["result"]
     parts = [{name: value for name, value in part.items() if name not in ("tool_call_id", "id", "provider_name")} for part in result["parts"]]
     kept = {name: result.get(name) for name in ("usage", "model_name", "finish_reason", "provider_name", "metadata", "kind", "state")}
-    return {**body, "result": {**kept, "parts": [_parsed(part) for part in parts]}}
+    usage = {name: value for name, value in body["usage"].items() if name not in ("call", "latency_ms")}
+    return {**body, "usage": usage, "result": {**kept, "parts": [_parsed(part) for part in parts]}}
 
 
 def _parsed(part: dict[str, Any]) -> dict[str, Any]:

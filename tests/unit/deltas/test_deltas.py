@@ -8,6 +8,7 @@ from runtime.deltas.delta import Delta
 from runtime.deltas.fan import Fan
 from runtime.deltas.stories import Stories
 from runtime.deltas.voice import PIECE, Speaker
+from runtime.redaction import redact
 from tests.support.ears import Ears, text_of
 
 
@@ -36,6 +37,17 @@ def test_long_texts_are_cut() -> None:
     ears = Ears()
     Speaker(ears, "r", "a", None, 1).voice(1, json=False).say("x" * (2 * PIECE + 1))
     assert [(one.offset, len(one.text)) for one in ears.deltas] == [(0, PIECE), (PIECE, PIECE), (2 * PIECE, 1)]
+
+
+def test_a_voice_does_not_spell_a_secret() -> None:
+    ears = Ears()
+    redact.know("zz-key-that-a-model-repeats")
+    voice = Speaker(ears, "r", "a", None, 1).voice(1, json=False)
+    for text in ("my key: zz-key-", "that-a-", "model-repeats, and", " zz"):
+        voice.say(text)
+    voice.end()
+    assert [(one.offset, one.text) for one in ears.deltas[:-1]] == [(0, "my key: "), (8, "***, and"), (16, " "), (17, "zz")]
+    assert ears.deltas[-1].offset == 19
 
 
 def test_who_has_said_nothing_has_nothing_to_take_back() -> None:

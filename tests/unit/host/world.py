@@ -15,7 +15,6 @@ from runtime.engine.states import RunStatus
 from runtime.host import Host
 from runtime.ids import uuid7
 from runtime.local import new_owner
-from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.steps.protocol import Executor, StepCall, StepResult
 from runtime.store.catalog_protocol import DefinitionRow
@@ -98,7 +97,6 @@ class World:
             artifacts=self.artifacts,
             executor=hands,
             settings=self.settings,
-            metrics=Metrics(),
             **changes,
         )
         self.hosts.append(host)

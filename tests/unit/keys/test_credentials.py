@@ -221,5 +221,5 @@ def test_operators_keys_come_from_the_variables_people_know(monkeypatch: pytest.
     found = Settings()
     assert [found.anthropic_api_key, found.google_api_key, found.bedrock_api_key] == [SecretStr("a"), SecretStr("g"), SecretStr("b")]
     assert found.anthropic_base_url == "https://x"
-    assert set(Settings.secrets()) == {name for name in Settings.model_fields if name.endswith("_api_key") or name == "secret_key"}
+    assert set(Settings.secrets()) == {name for name in Settings.model_fields if name.endswith("_api_key") or name in {"secret_key", "otel_headers"}}
     assert {"GEMINI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK", "SECRET_KEY"} <= Settings.variables(Settings.secrets())

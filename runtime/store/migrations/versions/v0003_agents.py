@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from runtime.store.migrations import cached_calls, money
+from runtime.store.migrations.metrics import add_metrics
 
 revision = "0003"
 down_revision = "0002"
@@ -16,6 +17,7 @@ def upgrade() -> None:
     _conversations()
     cached_calls.create()
     money.create()
+    add_metrics()
 
 
 def _conversations() -> None:
