@@ -149,7 +149,7 @@ def test_no_line_has_a_secret_whoever_writes_it(logs):
         fail()
     except ValueError:
         structlog.get_logger("x").exception("b")
-        logging.getLogger("uvicorn.error").exception("c %s", SECRET)
+        logging.getLogger("a.server").exception("c %s", SECRET)
         sys.excepthook(*sys.exc_info())
     logging.getLogger("ray.serve").error("%s and %d", SECRET, "no number")
     thread = threading.Thread(target=fail)

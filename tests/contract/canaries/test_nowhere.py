@@ -43,10 +43,12 @@ from tests.support.mcp_server import mcp_server
 from tests.support.openai_server import OpenAIServer, Raw, Refuse, Text, ToolCalls, openai_server
 from tests.support.receiver import Receiver, receiving
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 TENANT, OTHER = "default", "acme"
 MODULE = "tests.contract.canaries.functions"
 ONCE = {"max_attempts": 1}
+PATIENCE = 240.0
+"""Seconds for one run: the first one imports the SDKs, while everything else is traced and logged at the lowest level."""
 
 
 class Day:
@@ -151,7 +153,7 @@ async def ended(platform: LocalPlatform, day: Day, name: str, steps: dict[str, A
     """One run to its end, with all that anybody can see of it."""
     await platform.gateway.publish(tenant, {"name": name, "steps": steps})
     run = (await platform.gateway.start(tenant, StartRequest(name))).run
-    row = await platform.gateway.wait(tenant, run.run_id, 60)
+    row = await platform.gateway.wait(tenant, run.run_id, PATIENCE)
     assert row.status.ended, name
     return row
 
