@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,15 +51,19 @@ def _set_up_logs(settings: "Settings", *, verbose: bool) -> None:
     import structlog
 
     from runtime.logs import know_secrets
-    from runtime.redaction import redact
 
     know_secrets(settings)
-    before = [structlog.processors.add_log_level, structlog.processors.format_exc_info]
     structlog.configure(
-        processors=[*before, structlog.dev.ConsoleRenderer(colors=False), lambda _logger, _method, text: redact(text)],
+        processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=False), _redacted],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.ERROR),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
+
+
+def _redacted(_logger: Any, _method: str, text: Any) -> str:
+    from runtime.redaction import redact
+
+    return redact(text)
 
 
 async def _run(files: Sequence[Path], only: str, settings: "Settings", *, quiet: bool) -> "tuple[list[Result], dict[Path, list[str]]]":
