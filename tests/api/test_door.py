@@ -72,6 +72,8 @@ def paths(app: FastAPI) -> list[str]:
         "hook_id": RUN,
         "provider": "openai",
         "conversation_id": "talk",
+        "scope": "workflow",
+        "period": "day",
     }
     found = []
     for route in app.router.routes:
@@ -192,8 +194,8 @@ async def test_scopes(app: FastAPI, world: World) -> None:
                 if path in PUBLIC or path == OPEN or path.endswith(":ticket") or path == "/v1/workflows:validate":
                     continue
                 status, _, _ = await ask(app, method, path, {"authorization": f"Bearer {key.text}"}, body=b"")
-                lasting = path.startswith(("/v1/endpoints", "/v1/hooks")) and method != "GET"
-                refused = path.startswith(("/v1/keys", "/v1/provider-keys")) or lasting or method not in allowed
+                lasting = path.startswith(("/v1/endpoints", "/v1/hooks", "/v1/budgets")) and method != "GET"
+                refused = path.startswith(("/v1/keys", "/v1/provider-keys", "/v1/provider-limits", "/v1/cached-calls")) or lasting or method not in allowed
                 assert (status == 403) is refused, (method, path, status)
 
 
@@ -267,7 +269,7 @@ def test_every_error_has_a_status() -> None:
             yield child
             yield from tree(child)
 
-    ours = {"internal", "poison", "invalid_transition", "step_failed", "schema_mismatch", "journal_damaged"}
+    ours = {"internal", "poison", "invalid_transition", "step_failed", "schema_mismatch", "journal_damaged", "stuck"}
     codes = {kind.code for kind in tree(AgenticError) if kind.__module__.startswith("runtime.")}
     assert codes - set(problems.STATUS) <= ours
     assert not ours & set(problems.STATUS)

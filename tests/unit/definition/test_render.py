@@ -8,7 +8,7 @@ def test_an_agent_gets_every_field_and_always_text():
     spec = compile_spec("agent", {"agent": {"prompt": "${{ item }}", "instructions": "on ${{ inputs.topic }}", "tools": ["a"]}})
     rendered = spec.render({"item": {"a": 1}, "inputs.topic": "T"})
     assert (rendered["prompt"], rendered["instructions"], rendered["tools"], rendered["model"]) == ('{"a":1}', "on T", ["a"], None)
-    assert rendered["limits"] == {"turns": 50, "tool_calls": 200, "tokens": None}
+    assert rendered["limits"] == {"turns": 50, "tool_calls": 200, "tokens": None, "limiter_wait": "1h"}
     assert spec.names == {"item", "inputs.topic"}
     assert spec.each
 
