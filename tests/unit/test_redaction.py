@@ -151,7 +151,7 @@ def test_no_line_has_a_secret_whoever_writes_it(logs):
         structlog.get_logger("x").exception("b")
         logging.getLogger("a.server").exception("c %s", SECRET)
         sys.excepthook(*sys.exc_info())
-    logging.getLogger("ray.serve").error("%s and %d", SECRET, "no number")
+    logging.getLogger("a.library").error("%s and %d", SECRET, "no number")
     thread = threading.Thread(target=fail)
     thread.start()
     thread.join()

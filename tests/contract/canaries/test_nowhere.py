@@ -22,6 +22,7 @@ import httpx2
 import pytest
 import structlog
 
+from runtime.agents.limiting import REPEATS
 from runtime.agents.loop import warm
 from runtime.api.app import build_app
 from runtime.api.keys import ADMIN, issue
@@ -186,7 +187,7 @@ async def providers(platform: LocalPlatform, day: Day) -> None:
         ]
         for answer in answers:
             server._script.clear()
-            server.say(*[answer] * 2, *[Text("done")] * 4)
+            server.say(*[answer] * (REPEATS + 1), *[Text("done")] * 4)  # the limiter asks again before it tells anybody that there were too many
             await ended(platform, day, "provider", agent(model), tenant)
         server._script.clear()
         server.default = lambda request: Refuse(400, str(request.headers))
