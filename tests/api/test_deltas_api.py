@@ -91,13 +91,13 @@ class Reader:
         return [message for message in self.messages if message["event"].startswith("step.delta")]
 
     def text(self, index: int | None = None) -> str:
-        text = ""
+        text, attempt = "", 0
         for message in self.messages:
             body = message["body"] or {}
-            if message["event"] in ("step.retrying", "step.delta_dropped") and body.get("index") == index:
+            if message["event"] in ("step.retrying", "step.delta_dropped") and body.get("index") == index and message["attempt"] >= attempt:
                 text = ""
             elif message["event"] == "step.delta" and body["index"] == index:
-                text = "" if body["offset"] == 0 else text
+                text, attempt = "" if body["offset"] == 0 else text, message["attempt"]
                 assert body["offset"] == len(text)
                 text += body["text"]
         return text
