@@ -19,8 +19,8 @@ FIRST_LOOK, LONGEST_LOOK = 0.0005, 0.02
 """Seconds between two looks whether everything stands still, from the first to the longest: real functions take real time."""
 CERTAIN = 2
 """So many looks in a row that find everything at rest."""
-DOUBT_SECONDS = 0.05
-"""Real time nothing may happen in before a run is called stuck."""
+DOUBT_SECONDS = 2.5
+"""So long a run must stand still before it is given up: more than twice what the host takes to look for runs nobody has named."""
 
 Act = Callable[[], Awaitable[bool]]
 """Does what somebody outside does while time stands still. Whether it did anything."""

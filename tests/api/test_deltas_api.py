@@ -91,12 +91,12 @@ class Reader:
         return [message for message in self.messages if message["event"].startswith("step.delta")]
 
     def text(self, index: int | None = None) -> str:
-        text, attempt = "", 0
+        text, attempt, void = "", 0, 0
         for message in self.messages:
             body = message["body"] or {}
             if message["event"] in ("step.retrying", "step.delta_dropped") and body.get("index") == index and message["attempt"] >= attempt:
-                text = ""
-            elif message["event"] == "step.delta" and body["index"] == index:
+                text, void = "", max(void, message["attempt"] if message["event"] == "step.retrying" else 0)
+            elif message["event"] == "step.delta" and body["index"] == index and message["attempt"] > void:
                 text, attempt = "" if body["offset"] == 0 else text, message["attempt"]
                 assert body["offset"] == len(text)
                 text += body["text"]
