@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
+from runtime.agents import prices
 from runtime.agents.asking import Ask, Request
 from runtime.errors import AgenticError
 from runtime.store.cached_call_protocol import MAX_ANSWER_BYTES, CachedCall, CallCache
@@ -89,7 +90,8 @@ def _text(response: "ModelResponse") -> str:
 
     (body,) = ModelMessagesTypeAdapter.dump_python([response], mode="json", exclude_none=True)
     body.pop("metadata", None)
-    return to_json({"response": storable(body), SAVED_USD: _cost(response)}).decode()
+    cost = prices.paid(response)
+    return to_json({"response": storable(body), SAVED_USD: None if cost is None else float(cost)}).decode()
 
 
 def _response(text: str) -> "ModelResponse":
@@ -107,21 +109,3 @@ def _response(text: str) -> "ModelResponse":
     response.usage = RequestUsage()
     response.metadata = {CACHED: True, SAVED_USD: kept.get(SAVED_USD)}
     return response
-
-
-def _cost(response: "ModelResponse") -> float | None:
-    """In USD, None when no price is known."""
-    if response.usage.cost is not None:
-        return float(response.usage.cost)
-    try:
-        return float(response.cost().total_price)
-    except (LookupError, ValueError, AssertionError):
-        return None
-
-
-def told(metadata: dict[str, Any] | None) -> dict[str, Any]:
-    """What the usage of a call says of an earlier answer; nothing of a fresh one."""
-    if not (metadata or {}).get(CACHED):
-        return {}
-    saved = (metadata or {}).get(SAVED_USD)
-    return {CACHED: True} | ({} if saved is None else {SAVED_USD: saved})

@@ -13,7 +13,7 @@ from pydantic_ai.settings import ModelSettings
 
 from runtime.agents.asked import of_model
 from runtime.agents.asking import Call, Layer, Request, through
-from runtime.agents.caching import CACHED, SAVED_USD, told
+from runtime.agents.caching import CACHED, SAVED_USD
 from runtime.agents.context import Observe
 from runtime.agents.factories import FACTORIES, REQUEST_SECONDS
 from runtime.agents.failures import classify
@@ -67,8 +67,7 @@ class LedgerModel(WrapperModel):
             return ModelMessagesTypeAdapter.dump_python([*fresh], mode="json", exclude_none=True)[0]
 
         def usage(result: Any) -> dict[str, Any]:
-            response = fresh[0] if fresh else _validated(result)
-            return usage_of(response, self.current, self._call) | told(response.metadata)
+            return usage_of(fresh[0] if fresh else _validated(result), self.current, self._call)
 
         body = await self._ledger.call("model", ask, usage=usage, asked=lambda: of_model(messages, parameters))
         response = fresh[0] if fresh else _validated(body)

@@ -19,8 +19,6 @@ MEMORY_SLACK, FILES_SLACK = 48.0, 48.0
 """MiB and open files per process beyond the ten percent: caches fill up to their bounds, and each follower and each run in flight holds a connection."""
 CACHES = {Role.AGENT: 96.0}
 """MiB that bounded caches of a role may hold besides: an AgentActor keeps results for five minutes (32 MiB), and large values parsed (64 MiB)."""
-CONNECTIONS = {Role.AGENT: 64.0}
-"""Open files of a role besides: connections to providers and others stay open for the next request, as many as there ever were at once."""
 MOST_FINDINGS = 40
 """Of one check that are kept; more of the same say nothing new."""
 
@@ -290,7 +288,7 @@ def c10_resources(evidence: Evidence) -> list[str]:
             _, memory_before, files_before = evidence.before[role]
             if memory > memory_before * MEMORY_SHARE + MEMORY_SLACK + CACHES.get(role, 0):
                 found.append(f"C10 {role}: {memory:.0f} MiB each, {memory_before:.0f} MiB after the warm-up")
-            if files > files_before * FILES_SHARE + FILES_SLACK + CONNECTIONS.get(role, 0):
+            if files > files_before * FILES_SHARE + FILES_SLACK:
                 found.append(f"C10 {role}: {files:.0f} open files each, {files_before:.0f} after the warm-up")
     return found
 
