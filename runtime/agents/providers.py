@@ -95,13 +95,12 @@ class Providers:
         from pydantic_ai.models import create_async_httpx2_client
 
         from runtime.agents.bounded import BoundedTransport
+        from runtime.agents.direct import DirectTransport
 
         guard = None if credential.trusted or credential.base_url is None else self._guarded
         found = self._clients.get(guard is not None)
         if found is None:
-            # Transports of our own: proxies from the environment are not used, redirects are not followed.
-            limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
-            transport = httpx2.AsyncHTTPTransport(limits=limits) if guard is None else guard()
+            transport = DirectTransport(MAX_CONNECTIONS) if guard is None else guard()
             timeout = httpx2.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS)
             found = self._clients[guard is not None] = create_async_httpx2_client(timeout=timeout, transport=BoundedTransport(transport))
         return found

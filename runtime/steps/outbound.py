@@ -14,6 +14,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
+from runtime.connections import KEPT_SECONDS, Expiry
 from runtime.errors import StepFailed
 from runtime.steps.addresses import Address, AllowList
 
@@ -87,15 +88,17 @@ class Outbound(httpx2.AsyncBaseTransport):
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls or httpx2.create_ssl_context(trust_env=False),
             max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=100,
-            keepalive_expiry=15.0,
+            max_keepalive_connections=MAX_CONNECTIONS,
+            keepalive_expiry=KEPT_SECONDS,
             network_backend=_GuardedBackend(allow, resolve),
         )
+        self._expiry = Expiry(self._pool, KEPT_SECONDS)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
         if url.scheme not in ("http", "https") or not url.host:
             raise StepFailed("url_invalid", "the URL must begin with http:// or https:// and name a host", retryable=False)
+        self._expiry.watch()
         answer = await self._pool.handle_async_request(
             httpcore2.Request(
                 method=request.method,
@@ -108,4 +111,5 @@ class Outbound(httpx2.AsyncBaseTransport):
         return httpx2.Response(status_code=answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions)
 
     async def aclose(self) -> None:
+        self._expiry.stop()
         await self._pool.aclose()

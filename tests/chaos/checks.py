@@ -16,7 +16,7 @@ from tests.chaos.nodes import FAILED, SUCCEEDED, Result
 Check = Callable[[Evidence], list[str]]
 MEMORY_SHARE, FILES_SHARE = 1.1, 1.1
 MEMORY_SLACK, FILES_SLACK = 48.0, 48.0
-"""MiB and open files per process beyond the ten percent: caches fill up to their bounds, and each follower and each run in flight holds a connection."""
+"""MiB and open files per process beyond the ten percent: caches fill up to their bounds, and each follower holds a connection."""
 CACHES = {Role.AGENT: 96.0}
 """MiB that bounded caches of a role may hold besides: an AgentActor keeps results for five minutes (32 MiB), and large values parsed (64 MiB)."""
 MOST_FINDINGS = 40

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from runtime.connections import KEPT_SECONDS
 from runtime.settings import Settings
 from runtime.store.fsck import fsck
 from runtime.store.open import open_store
@@ -201,7 +202,7 @@ async def _hurt(plan: Plan, site: Site, platform: PlatformHandle) -> tuple[Evide
         await driver.open()
         await driver.load(WARM_UP, rate=load.rate * 2, most=load.in_flight)
         await driver.idle(STUCK_SECONDS)
-        before = await asyncio.to_thread(platform.measure)
+        before = await _at_rest(platform)
         scene = Scene(site, platform, driver, site.rng, plan.count)
         nemesis = asyncio.create_task(fault.nemesis(scene))
         await driver.load(runs - WARM_UP, rate=load.rate, most=load.in_flight, more=lambda: not nemesis.done())
@@ -211,7 +212,7 @@ async def _hurt(plan: Plan, site: Site, platform: PlatformHandle) -> tuple[Evide
         await _streams_end(driver)
         await webhooks.arrived(site.witness, driver, endpoints)
         left = await _surplus(platform)
-        after = await asyncio.to_thread(platform.measure)
+        after = await _at_rest(platform)
         evidence = await gather_evidence(client, driver, site.witness, full=0.2 if runs > LARGE else 1.0, rng=site.rng)
     finally:
         await driver.close()
@@ -232,6 +233,12 @@ async def _streams_end(driver: Driver) -> None:
         await until(ended, STUCK_SECONDS)
     except WaitedInVainError:
         return
+
+
+async def _at_rest(platform: PlatformHandle) -> dict[str, tuple[int, float, float]]:
+    """What the processes hold once the connections of the last requests, which nobody uses any more, have had their time."""
+    await asyncio.sleep(2 * KEPT_SECONDS)
+    return await asyncio.to_thread(platform.measure)
 
 
 async def _surplus(platform: PlatformHandle) -> list[str]:
