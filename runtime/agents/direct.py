@@ -2,7 +2,7 @@
 
 import httpx2
 
-from runtime.connections import KEPT_SECONDS, Expiry
+from runtime.connections import KEPT_SECONDS, MOST_IDLE, Expiry
 
 
 class DirectTransport(httpx2.AsyncHTTPTransport):
@@ -10,7 +10,7 @@ class DirectTransport(httpx2.AsyncHTTPTransport):
 
     def __init__(self, most: int) -> None:
         """`most`: connections at once."""
-        super().__init__(limits=httpx2.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEPT_SECONDS))
+        super().__init__(limits=httpx2.Limits(max_connections=most, max_keepalive_connections=MOST_IDLE, keepalive_expiry=KEPT_SECONDS))
         self._expiry = Expiry(self._pool, KEPT_SECONDS)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -12,6 +12,7 @@ from pydantic_ai.messages import BinaryContent, ModelMessage, UserContent
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RunUsage
 
+from runtime.agents import straight
 from runtime.agents.attachments import Attachment
 from runtime.agents.consent import CallWaits
 from runtime.agents.context import AgentContext, AgentOutcome
@@ -42,24 +43,31 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     shape, agent = shape_of(asked_for), _agent(asked_for, described, may_wait=any(tool.may_wait for tool in tools))
     streaming = Streaming(context.speaker, spec["stream"], structured=spec["output"] is not None)
     usage, model = RunUsage(), LedgerModel(choices, ledger, context.providers, context.observe, context.layers, streaming)
+    prompt, settings = _shown(spec["prompt"], spec["attachments"]), _settings(spec, context)
+    limits = UsageLimits(request_limit=spec["limits"]["turns"], total_tokens_limit=spec["limits"]["tokens"])
     try:
-        result = await agent.run(
-            _shown(spec["prompt"], spec["attachments"]),
-            message_history=to_model(spec["history"], tools=bool(tools)),
-            instructions=[text for text in (spec["instructions"], shape.instructions) if text],
-            model=model,
-            deps=toolbox,
-            usage=usage,
-            usage_limits=UsageLimits(request_limit=spec["limits"]["turns"], total_tokens_limit=spec["limits"]["tokens"]),
-            model_settings=_settings(spec, context),
-            infer_name=False,
-        )
-        if toolbox.asks:  # also beside a final answer: whoever answers and calls in one breath means both
-            return AgentOutcome(None, _spent(usage, toolbox, ledger), asks=tuple(toolbox.asks))
-        said = result.new_messages()
+        first = await straight.ask(model, prompt, spec["instructions"], settings) if _asks_once(spec, tools) else None
+        if first is not None and (text := straight.text_of(first)) is not None:
+            straight.count(first, usage, limits)
+            output, said = text, [first]
+        else:
+            result = await agent.run(
+                prompt,
+                message_history=to_model(spec["history"], tools=bool(tools)),
+                instructions=[text for text in (spec["instructions"], shape.instructions) if text],
+                model=model if first is None else straight.Answered(model, first),
+                deps=toolbox,
+                usage=usage,
+                usage_limits=limits,
+                model_settings=settings,
+                infer_name=False,
+            )
+            if toolbox.asks:  # also beside a final answer: whoever answers and calls in one breath means both
+                return AgentOutcome(None, _spent(usage, toolbox, ledger), asks=tuple(toolbox.asks))
+            output, said = result.output, result.new_messages()
         by = answered_by(said)
         spent = _spent(usage, toolbox, ledger) | model.saved | ({} if by is None else {"model": by})
-        return AgentOutcome(result.output, spent, _told(spec, said, tools, result.output) if context.keep_messages else None)
+        return AgentOutcome(output, spent, _told(spec, said, tools, output) if context.keep_messages else None)
     except (StepFailed, AgentRunError, UserError) as error:
         failed = classify(error, model.current.provider, model.secrets)
         if failed.error_code == "model_output_invalid":
@@ -67,6 +75,11 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
         if usage.requests:
             failed.details["usage"] = _spent(usage, toolbox, ledger) | model.saved
         raise failed from error.__cause__ if failed is error else error
+
+
+def _asks_once(spec: dict[str, Any], tools: Sequence[Tool]) -> bool:
+    """Whether nothing is asked of the loop but a text."""
+    return spec["output"] is None and not tools and not spec["history"]
 
 
 def _canonical(value: Any) -> str:

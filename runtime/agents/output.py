@@ -27,8 +27,8 @@ class Shape:
         self._wrapped = False
         self.output_type: Any = str if schema is None else self._type()
 
-    def check(self, answer: Any) -> Any:
-        """The output itself. Raises ModelRetry, which names the problems to the model, when it does not satisfy the schema."""
+    async def check(self, answer: Any) -> Any:
+        """The output itself. Asynchronous, because pydantic-ai calls anything else in a thread. Raises ModelRetry, which names the problems to the model, when it does not satisfy the schema."""
         if self.schema is None:
             return answer
         if self._wrapped:
@@ -62,7 +62,7 @@ def shape_of(canonical: str) -> Shape:
     return Shape(json.loads(canonical))
 
 
-def parse_json(text: str) -> Any:
+async def parse_json(text: str) -> Any:
     """The JSON of a text answer, out of a code fence if it stands in one. Raises ModelRetry."""
     inner = text.strip()
     if inner.startswith("```"):

@@ -14,7 +14,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from runtime.connections import KEPT_SECONDS, Expiry
+from runtime.connections import KEPT_SECONDS, MOST_IDLE, Expiry
 from runtime.errors import StepFailed
 from runtime.steps.addresses import Address, AllowList
 
@@ -88,7 +88,7 @@ class Outbound(httpx2.AsyncBaseTransport):
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls or httpx2.create_ssl_context(trust_env=False),
             max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=MOST_IDLE,
             keepalive_expiry=KEPT_SECONDS,
             network_backend=_GuardedBackend(allow, resolve),
         )
