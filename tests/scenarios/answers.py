@@ -14,7 +14,9 @@ async def tool_use(stage: Stage) -> None:
     """Two tools in one turn, side by side, and what they said in the next."""
     file = str(stage.folder / "sums")
     stage.wire.server.say(ToolCalls(("add", {"file": file, "a": 1, "b": 2}), ("add", {"file": file, "a": 20, "b": 19})), Text("3 and 39"))
-    run_id = await stage.start({"answer": {"agent": stage.agent("Add.", instructions="You add.", tools=[stage.tool("add")])}}, outputs={"text": "steps.answer.output"})
+    run_id = await stage.start(
+        {"answer": {"agent": stage.agent("Add.", instructions="You add.", tools=[stage.tool("add")])}}, outputs={"text": "steps.answer.output"}
+    )
     run = await stage.succeeded(run_id)
     assert run["output"] == {"text": "3 and 39"}
     assert sorted(stage.lines("sums")) == ["1+2", "20+19"]
@@ -26,7 +28,7 @@ async def tool_use(stage: Stage) -> None:
     assert [(call["n"], call["usage"]["provider"], call["usage"]["model"]) for call in models] == [(n, stage.wire.provider, stage.wire.model) for n in (1, 2)]
     assert [(call["usage"]["input_tokens"], call["usage"]["output_tokens"]) for call in models] == [(100, 10)] * 2
     assert all(call["usage"]["latency_ms"] >= 0 for call in models)
-    assert sorted(call["result"] for call in tools) == [3, 39]
+    assert sorted(call["result"]["value"] for call in tools) == [3, 39]
     assert len({call["id"] for call in tools}) == 2
     used = run["usage"]
     assert (used["calls"], used["input_tokens"], used["output_tokens"]) == (2, 200, 20)
@@ -42,7 +44,9 @@ async def structured_output_with_repair(stage: Stage) -> None:
         "properties": {"title": {"type": "string"}, "score": {"type": "integer", "minimum": 1, "maximum": 10}},
     }
     stage.wire.server.say(Output({"title": "Pumps", "score": 11}), Output({"title": "Pumps", "score": 7}))
-    run_id = await stage.start({"judge": {"agent": stage.agent("Judge.", output=schema)}}, outputs={"score": "steps.judge.output.score", "all": "steps.judge.output"})
+    run_id = await stage.start(
+        {"judge": {"agent": stage.agent("Judge.", output=schema)}}, outputs={"score": "steps.judge.output.score", "all": "steps.judge.output"}
+    )
     run = await stage.succeeded(run_id)
     assert run["output"] == {"score": 7, "all": {"title": "Pumps", "score": 7}}
     _, repair = stage.wire.server.requests
@@ -57,7 +61,9 @@ async def mcp(stage: Stage) -> None:
     """A tool of a server over streamable HTTP: listed, narrowed to what the step names, called once, and journalled."""
     before = await stage.mcp.counts()
     stage.wire.server.say(ToolCalls(("numbers_add", {"a": 2, "b": 40})), Text("42"))
-    run_id = await stage.start({"answer": {"agent": stage.agent("Add.", tools=[{"mcp": "numbers", "tools": ["add"]}])}}, outputs={"text": "steps.answer.output"})
+    run_id = await stage.start(
+        {"answer": {"agent": stage.agent("Add.", tools=[{"mcp": "numbers", "tools": ["add"]}])}}, outputs={"text": "steps.answer.output"}
+    )
     assert (await stage.succeeded(run_id))["output"] == {"text": "42"}
     first, second = stage.wire.server.requests
     assert first.tools == ["numbers_add"]
@@ -95,8 +101,9 @@ async def cache(stage: Stage) -> None:
 
     async def answered(prompt: str) -> tuple[dict[str, Any], dict[str, Any]]:
         run_id = await stage.start({"answer": {"agent": stage.agent(prompt, cache={"ttl": "1h"})}}, outputs={"text": "steps.answer.output"})
-        (call,) = await stage.calls(run_id) if await stage.succeeded(run_id) else ()
-        return await stage.run(run_id), call
+        run = await stage.succeeded(run_id)
+        (call,) = await stage.calls(run_id)
+        return run, call
 
     stage.wire.server.say(Text("a kept answer"), Text("another answer"))
     first, asked = await answered(prompt)

@@ -72,9 +72,11 @@ async def approval_per_tool(stage: Stage) -> None:
     assert question["show"] == {"tool": "pay", "args": {"file": file, "amount": 100}}
     assert stage.lines("paid") == ["5"], "what nobody has to approve does not wait"
     await stage.decide(question, approved=True, form={"args": {"file": file, "amount": 50}})
-    async with asyncio.timeout(PATIENCE):
-        while len(await stage.events(run_id, "approval.requested")) < 2:
-            await asyncio.sleep(0.02)
+
+    async def asked_again() -> bool:
+        return len(await stage.events(run_id, "approval.requested")) == 2
+
+    await stage.wait(asked_again)
     await stage.decide(await stage.question(run_id), approved=False, comment="enough for today")
     run = await stage.succeeded(run_id)
     assert (run["output"], stage.lines("paid"), stage.wire.server.calls) == ({"text": "done"}, ["5", "50"], 3)
@@ -98,7 +100,7 @@ async def streaming(stage: Stage) -> None:
         assert "a first try that breaks off".startswith(reader.text())
         breaks.set()
         await reader.until("step.retrying")
-        assert reader.text() == "", "the client drops the partial text"
+        assert LONG.startswith(reader.text()), "nothing of the first try is left, and perhaps the second one speaks already"
         while not reader.text():
             await reader.until("step.delta")
         assert LONG.startswith(reader.text())
@@ -134,9 +136,12 @@ async def crash_in_the_middle(stage: Stage) -> None:
         "work": {"agent": stage.agent("Pay.", tools=[stage.tool("pay")], conversation=thread)},
     }
     run_id = await stage.start(steps, outputs={"each": "steps.each.output", "work": "steps.work.output"})
-    async with asyncio.timeout(PATIENCE):
-        while len(await stage.calls(run_id)) < 4 or not await stage.calls(run_id, "tool:pay") or stage.wire.server.in_flight < 2:
-            await asyncio.sleep(0.02)
+
+    async def in_the_middle() -> bool:
+        behind = len(await stage.calls(run_id)), len(await stage.calls(run_id, "tool:pay"))
+        return behind == (4, 1) and stage.wire.server.in_flight == len(held)
+
+    await stage.wait(in_the_middle)
     await stage.crash()
     run = await stage.succeeded(run_id)
     assert run["output"] == {"each": [f"answer to item {item}" for item in range(4)], "work": "answer to Pay."}

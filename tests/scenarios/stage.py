@@ -91,12 +91,21 @@ class Stage:
     async def run(self, run_id: str) -> dict[str, Any]:
         return (await self.api.get(f"/v1/runs/{run_id}")).json()
 
-    async def until(self, run_id: str, *statuses: str) -> dict[str, Any]:
-        """The run once it has one of these statuses, or has ended. Fails after `PATIENCE`."""
+    async def wait(self, found: Callable[[], Awaitable[Any]]) -> Any:
+        """What `found` returns once it is true. Raises TimeoutError after `PATIENCE`."""
         async with asyncio.timeout(PATIENCE):
-            while (run := await self.run(run_id))["status"] not in {*statuses, "succeeded", "failed", "canceled"}:
+            while not (value := await found()):  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.02)
-        return run
+        return value
+
+    async def until(self, run_id: str, *statuses: str) -> dict[str, Any]:
+        """The run once it has one of these statuses, or has ended."""
+
+        async def there() -> dict[str, Any] | None:
+            run = await self.run(run_id)
+            return run if run["status"] in {*statuses, "succeeded", "failed", "canceled"} else None
+
+        return await self.wait(there)
 
     async def succeeded(self, run_id: str) -> dict[str, Any]:
         """The run once it has ended well."""
