@@ -1,4 +1,4 @@
-"""The twelve agent scenarios, in the order in which docs/testing.md names them."""
+"""The twelve agent scenarios, in the order in which docs/agents.md names them."""
 
 from tests.scenarios.answers import cache, fallback, history, mcp, structured_output_with_repair, tool_use
 from tests.scenarios.interrupted import approval_per_tool, budget_stop_and_ask, cancel_in_the_middle, crash_in_the_middle, rate_limited_map, streaming
