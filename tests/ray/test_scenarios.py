@@ -1,9 +1,11 @@
 """The twelve agent scenarios against the platform on Ray; tests/api/test_scenarios.py plays the same ones without it."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 
 from tests.ray.conftest import Platform, until
@@ -19,7 +21,8 @@ def kill(platform: Platform) -> None:
     titles = ("ray::AgentActor", "ray::WorkflowActor")
     found = [until(lambda known=title: platform.processes(known)) for title in titles]
     for process in [process for processes in found for process in processes]:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has gone with its actor meanwhile
+            process.kill()
 
 
 @pytest.mark.parametrize("provider", MODELS)
