@@ -7,6 +7,8 @@ import pytest
 
 from runtime.redaction import redact
 
+pytest.register_assert_rewrite("tests.scenarios.answers", "tests.scenarios.interrupted", "tests.scenarios.stage")
+
 
 @pytest.fixture(autouse=True)
 def forgotten_secrets() -> Iterator[None]:

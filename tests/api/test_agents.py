@@ -1,7 +1,5 @@
-"""Agent steps within runs: what one step hands to the next, what outlives a run, and what a cancel or a crash does to a call in flight."""
+"""Agent steps within runs: what one step hands to the next, what outlives a run, and what is shown to a model."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +22,7 @@ from runtime.gateway.conversations import Conversations
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
 from runtime.store.protocol import RunRow
-from tests.support.openai_server import Received, Refuse, Slow, Text, ToolCalls
+from tests.support.openai_server import Text, ToolCalls
 from tests.support.wires import Given, Wire, wires
 
 FUNCTIONS = "tests.api.functions"
@@ -210,56 +208,6 @@ async def test_what_no_step_has_saved_is_not_shown(wire: Wire, platform: LocalPl
     }
     row = await end(platform, await start(platform, steps, inputs={"file": {"type": "object"}}, given={"file": given}))
     assert ((row.error or {})["code"], wire.server.calls) == ("attachment_invalid", 0)
-
-
-async def test_fallback_in_a_run(platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
-    await warm()
-    async with wires("openai", "anthropic") as (first, second):
-        credentials = Given({wire.provider: wire.credential() for wire in (first, second)})
-        monkeypatch.setattr("runtime.steps.agent.Providers", lambda settings, *_rest: Providers(settings, credentials))
-        async with LocalPlatform(settings(platform.settings.home / "other")) as running:
-            first.server.default = lambda request: Refuse(529)
-            row = await succeed(running, {"answer": {"agent": {"prompt": "x"}}}, defaults={"model": [first.model, second.model]})
-            assert (first.server.calls, second.server.calls) == (1, 1)
-            moved, answered = await journal(running, row, Kind.CALL_FINISHED)
-            assert moved.body["result"] == {"model": second.model, "instead_of": first.model, "because": "provider_unavailable"}
-            assert answered.body["result"]["metadata"]["answered_by"] == second.model
-
-
-async def test_a_cancel_aborts_the_call_within_a_second(wire: Wire, platform: LocalPlatform) -> None:
-    wire.server.default = lambda request: Slow(Text("late"), release=asyncio.Event())
-    run = await start(platform, {"answer": {"agent": {"prompt": "x", "model": wire.model}}})
-    await wire.server.asked(1)
-    began = time.monotonic()
-    await platform.gateway.cancel("default", run.run_id)
-    await wire.server.left()
-    assert time.monotonic() - began < 1
-    assert (await end(platform, run)).status == "canceled"
-
-
-async def test_a_platform_that_dies_in_the_middle_pays_nothing_twice(wire: Wire, tmp_path: Path) -> None:
-    """The second of three calls is in flight when the process goes; the next one pays for that call again and for no other."""
-    held = asyncio.Event()
-    asked: list[int] = []
-
-    def answer(request: Received) -> Any:
-        turn = len(request.texts("tool"))
-        asked.append(turn)
-        if turn == 1 and asked.count(1) == 1:
-            return Slow(Text("lost"), release=held)
-        return ToolCalls(("double", {"n": turn + 1})) if turn < 2 else Text("done")
-
-    wire.server.default = answer
-    steps = {"answer": {"agent": {"prompt": "x", "model": wire.model, "tools": [f"{FUNCTIONS}:double"], "conversation": "crash"}}}
-    async with LocalPlatform(settings(tmp_path)) as before:
-        run = await start(before, steps)
-        await wire.server.asked(2)
-    held.set()
-    async with LocalPlatform(settings(tmp_path)) as after:
-        row = await end(after, run)
-        assert (row.status, row.result) == ("succeeded", {"answer": "done"})
-        assert asked == [0, 1, 1, 2]
-        assert len(await after.store.conversations.page("default", "crash", after=0, limit=10)) == 1
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])

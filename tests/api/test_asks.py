@@ -91,18 +91,6 @@ async def test_a_call_is_approved_with_other_arguments_over_http(wire: Wire, pla
     ]
 
 
-async def test_a_rejection_is_told_and_the_run_goes_on(wire: Wire, platform: LocalPlatform) -> None:
-    wire.server.say(ToolCalls(("pay", {"amount": 100})), Text("then not"))
-    run = await start(platform, agent(wire, PAY))
-    await until_waiting(platform, run)
-    async with client_of(platform) as client:
-        (question,) = await asked(client, run)
-        await client.post(f"/v1/approvals/{question['approval_id']}:decide", json={"approved": False, "comment": "we have paid already"})
-    assert (await end(platform, run)).result == {"answer": "then not"}
-    assert functions.paid == []
-    assert "we have paid already" in wire.server.requests[1].texts("tool")[0]
-
-
 async def test_a_workflow_as_a_tool(wire: Wire, platform: LocalPlatform) -> None:
     await platform.gateway.publish("default", LOOKUP)
     wire.server.say(ToolCalls(("look-up", {"customer": "ann"}), ("look-up", {"customer": "bob", "deep": True})), Text("24"))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from runtime.local import LocalPlatform
 from runtime.settings import Settings
 from runtime.store.protocol import RunRow
 from tests.support.ears import text_of
+from tests.support.following import reading
 from tests.support.openai_server import Endless, Received, Slow, Streamed, Text
 from tests.support.served import served
 from tests.support.wires import Given, Wire, wires
@@ -63,55 +63,6 @@ async def start(platform: LocalPlatform, wire: Wire, **step: Any) -> RunRow:
     return (await platform.gateway.start("default", StartRequest("talk", {}, mode="live"))).run
 
 
-class Reader:
-    """One client's stream: its messages, and what it shows of the step in the end."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self.messages: list[dict[str, Any]] = []
-        self._lines = response.aiter_lines()
-
-    async def until(self, wanted: str) -> dict[str, Any]:
-        """Read on to the next message of this event."""
-        fields: dict[str, str] = {}
-        async with asyncio.timeout(30):
-            async for line in self._lines:
-                name, _, value = line.partition(": ")
-                if line:
-                    fields[name] = value
-                elif "data" in fields:
-                    message = {"id": fields.get("id"), "event": fields["event"], **json.loads(fields["data"])}
-                    self.messages.append(message)
-                    fields = {}
-                    if message["event"] == wanted:
-                        return message
-        raise AssertionError(f"the stream ended without {wanted}")
-
-    @property
-    def deltas(self) -> list[dict[str, Any]]:
-        return [message for message in self.messages if message["event"].startswith("step.delta")]
-
-    def text(self, index: int | None = None) -> str:
-        text, attempt, void = "", 0, 0
-        for message in self.messages:
-            body = message["body"] or {}
-            if message["event"] in ("step.retrying", "step.delta_dropped") and body.get("index") == index and message["attempt"] >= attempt:
-                text, void = "", max(void, message["attempt"] if message["event"] == "step.retrying" else 0)
-            elif message["event"] == "step.delta" and body["index"] == index and message["attempt"] > void:
-                text, attempt = "" if body["offset"] == 0 else text, message["attempt"]
-                assert body["offset"] == len(text)
-                text += body["text"]
-        return text
-
-
-@asynccontextmanager
-async def reading(client: httpx2.AsyncClient, run: RunRow, **params: Any) -> AsyncIterator[Reader]:
-    async with client.stream("GET", f"/v1/runs/{run.run_id}/events", params={"deltas": "true", **params}, headers={"accept": "text/event-stream"}) as response:
-        assert response.status_code == 200
-        reader = Reader(response)
-        await reader.until("step.waiting")
-        yield reader
-
-
 async def go(platform: LocalPlatform, run: RunRow) -> None:
     await platform.gateway.signal("default", run.run_id, "go", None)
 
@@ -120,7 +71,7 @@ async def test_a_client_reads_what_is_being_written(wire: Wire, platform: LocalP
     gate = asyncio.Event()
     wire.server.say(Streamed(Text(LONG), gate=gate))
     run = await start(platform, wire)
-    async with reading(client, run) as reader:
+    async with reading(client, run.run_id) as reader:
         await go(platform, run)
         first = await reader.until("step.delta")
         assert (first["step"], first["attempt"], first["body"]["offset"], first["body"]["call"], first["body"]["index"]) == ("draft", 1, 0, 1, None)
@@ -139,7 +90,7 @@ async def test_a_client_reads_what_is_being_written(wire: Wire, platform: LocalP
 
 async def test_whoever_does_not_ask_gets_the_journal_alone_and_costs_nothing(wire: Wire, platform: LocalPlatform, client: httpx2.AsyncClient) -> None:
     run = await start(platform, wire)
-    async with reading(client, run, deltas="false") as reader:
+    async with reading(client, run.run_id, deltas="false") as reader:
         await go(platform, run)
         await reader.until("run.succeeded")
     assert reader.deltas == []
@@ -152,7 +103,7 @@ async def test_who_comes_in_the_middle_reads_the_beginning(wire: Wire, platform:
     run = await start(platform, wire, agent={"prompt": "Write.", "model": wire.model, "stream": True})
     await go(platform, run)
     await wire.server.asked(1)
-    async with reading(client, run) as first, reading(client, run, after=1) as second:
+    async with reading(client, run.run_id) as first, reading(client, run.run_id, after=1) as second:
         for reader in (first, second):
             if not reader.deltas:
                 await reader.until("step.delta")
@@ -166,7 +117,7 @@ async def test_who_comes_in_the_middle_reads_the_beginning(wire: Wire, platform:
 async def test_a_failed_attempt_is_taken_back(wire: Wire, platform: LocalPlatform, client: httpx2.AsyncClient) -> None:
     wire.server.say(Streamed(Text("a first try that breaks off"), cut=lambda whole: len(whole) // 2), Text(LONG))
     run = await start(platform, wire, retry={"initial": "10ms"})
-    async with reading(client, run) as reader:
+    async with reading(client, run.run_id) as reader:
         await go(platform, run)
         await reader.until("run.succeeded")
     names = [message["event"] for message in reader.messages]
@@ -184,7 +135,7 @@ async def test_items_are_told_apart(wire: Wire, platform: LocalPlatform, client:
 
     wire.server.default = answer
     run = await start(platform, wire, map={"over": "['a', 'b', 'c']"}, agent={"prompt": "Write ${{ item }}.", "model": wire.model})
-    async with reading(client, run) as reader:
+    async with reading(client, run.run_id) as reader:
         await go(platform, run)
         await reader.until("run.succeeded")
     assert [reader.text(index) for index in range(3)] == [f"Written {letter}." * 5 for letter in "abc"]
@@ -193,7 +144,7 @@ async def test_items_are_told_apart(wire: Wire, platform: LocalPlatform, client:
 async def test_a_cancel_aborts_a_streamed_call(wire: Wire, platform: LocalPlatform, client: httpx2.AsyncClient) -> None:
     wire.server.say(Endless())
     run = await start(platform, wire)
-    async with reading(client, run) as reader:
+    async with reading(client, run.run_id) as reader:
         await go(platform, run)
         await reader.until("step.delta")
         await platform.gateway.cancel("default", run.run_id)
@@ -235,7 +186,7 @@ async def test_a_platform_that_dies_in_the_middle_begins_the_text_anew(wire: Wir
 
 async def test_a_client_that_leaves_is_followed_no_more(wire: Wire, platform: LocalPlatform, client: httpx2.AsyncClient) -> None:
     run = await start(platform, wire)
-    async with reading(client, run):
+    async with reading(client, run.run_id):
         assert platform.deltas.followed(run.run_id)
     async with asyncio.timeout(10):
         while platform.deltas.followed(run.run_id):

@@ -16,7 +16,7 @@ from runtime.settings import Settings
 from runtime.store.fsck import fsck
 from runtime.store.money_protocol import BudgetRow, Limits, UsageQuery, UsageRow
 from runtime.store.protocol import RunQuery, RunRow
-from tests.support.openai_server import OpenAIServer, Refusal, Refuse, Slow, Text, ToolCalls, openai_server
+from tests.support.openai_server import OpenAIServer, Refusal, Refuse, Slow, Text, openai_server
 
 MODEL = "openai:gpt-5-mini"
 CALL = Decimal("0.000045")
@@ -135,18 +135,6 @@ async def test_ask_pauses_and_a_higher_budget_lets_it_go_on(server: OpenAIServer
     (raised,) = [event.body for event in await events(platform, run.run_id) if event.kind is Kind.RUN_RESUMED and event.body]
     assert raised == {"budget": {"calls": 100}, "by": "tester"}
     assert await fsck(platform.store) == []
-
-
-async def test_calls_before_the_pause_are_not_made_again(server: OpenAIServer, platform: LocalPlatform) -> None:
-    """The second turn of an agent does not fit: the first one is replayed."""
-    document = flow(agent={"tools": ["tests.api.functions:double"]}, budget={"calls": 1, "on_exceeded": "ask"})
-    server.say(ToolCalls(("double", {"n": 21})), Text("42"))
-    run = await start(platform, document)
-    await until(platform, run.run_id, "paused")
-    assert server.calls == 1
-    await platform.gateway.resume("default", run.run_id, budget={"calls": 2})
-    assert (await ended(platform, run.run_id)).result == {"ask": "42"}
-    assert (server.calls, (await used(platform)).calls) == (2, 2)
 
 
 async def test_a_child_run_spends_the_money_of_the_one_above(server: OpenAIServer, platform: LocalPlatform) -> None:

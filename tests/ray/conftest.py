@@ -1,11 +1,8 @@
 """One platform for all Ray tests: started once, on its own ports and in its own folder, and stopped at the end."""
 
-import asyncio
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,9 @@ import pytest
 from actors.cluster import processes
 from actors.lifecycle import Urls, platform_files, start_platform, stop_platform
 from runtime.settings import Settings
+from tests.scenarios.stage import Props, props
 from tests.support.openai_server import OpenAIServer, Output, Received, openai_server
+from tests.support.thread_loop import ThreadLoop, thread_loop
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,32 +99,41 @@ def answer(request: Received) -> Output:
 
 
 @pytest.fixture(scope="session")
-def model() -> Iterator[OpenAIServer]:
-    """A model over HTTP that takes a while for each answer, so that there is time to kill who waits for it."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    stack = AsyncExitStack()
-    server = asyncio.run_coroutine_threadsafe(stack.enter_async_context(openai_server()), loop).result(10)
-    server.latency, server.default = 1.0, answer
-    yield server
-    asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+def loop() -> Iterator[ThreadLoop]:
+    """The event loop of all servers of the session."""
+    with thread_loop() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory, model: OpenAIServer) -> Iterator[Platform]:
+def model(loop: ThreadLoop) -> Iterator[OpenAIServer]:
+    """A model over HTTP that takes a while for each answer, so that there is time to kill who waits for it."""
+    opened = openai_server()
+    server = loop.run(opened.__aenter__())
+    server.latency, server.default = 1.0, answer
+    yield server
+    loop.run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def around(loop: ThreadLoop) -> Iterator[Props]:
+    """The servers of the agent scenarios."""
+    opened = props()
+    yield loop.run(opened.__aenter__(), 160)
+    loop.run(opened.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory, model: OpenAIServer, around: Props) -> Iterator[Platform]:
     settings = Settings(
         home=tmp_path_factory.mktemp("platform"),
         api_port=free_port(),
-        python_modules=["tests.ray.functions", "examples"],
+        python_modules=["tests.ray.functions", "tests.scenarios.functions", "examples"],
         openai_base_url=model.url,
         openai_api_key="test",
-        outbound_allow=["127.0.0.1"],
         lease_ms=3000,
         drain_ms=3000,
+        **around.settings,
     )
     urls = start_platform(settings, cores=2)
     key = (settings.home / "api-key").read_text().strip()

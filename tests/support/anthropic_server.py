@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.support.openai_server import OUTPUT_TOOL, PIECE, Answer, OpenAIServer, Output, Received, Refusal, Text, ToolCalls, event, pieces, serving
+from tests.support.asgi import PIECE, event, pieces, serving
+from tests.support.openai_server import OUTPUT_TOOL, Answer, OpenAIServer, Output, Received, Refusal, Text, ToolCalls
 
 _KINDS = {
     400: "invalid_request_error",

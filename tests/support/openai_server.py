@@ -10,14 +10,13 @@ them by a tool, else a text). Every request is kept in `server.requests`. A requ
 
 import asyncio
 import json
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-import uvicorn
+from tests.support.asgi import EVENTS, PIECE, event, gone, pieces, read_body, send_huge, send_whole, serving
 
 OUTPUT_TOOL = "final_result"
 """The tool by which pydantic-ai asks for a structured answer."""
@@ -126,10 +125,7 @@ class Endless:
     pause: float = 0.005
 
 
-Server = TypeVar("Server", bound="OpenAIServer")
 Answer = Huge | Drip | Refusal | Text | Output | ToolCalls | Refuse | Raw | Slow | Drop | Streamed | Endless
-PIECE = 4
-"""Characters of a piece of a streamed text."""
 
 
 @dataclass
@@ -152,6 +148,11 @@ class Received:
         return [str(message.get("content")) for message in self.messages if message["role"] == role]
 
 
+def usual(request: Received) -> Answer:
+    """What is said where no script says anything else."""
+    return Output({}) if OUTPUT_TOOL in request.tools else Text("an answer")
+
+
 @dataclass
 class OpenAIServer:
     """The script and what was asked. One instance lives in one event loop."""
@@ -165,7 +166,7 @@ class OpenAIServer:
     beside: dict[str, str] = field(default_factory=dict)
     """Headers of every answer."""
     requests: list[Received] = field(default_factory=list)
-    default: Callable[[Received], Answer] = field(default=lambda request: Output({}) if OUTPUT_TOOL in request.tools else Text("an answer"))
+    default: Callable[[Received], Answer] = usual
     closing: bool = False
     aborted: int = 0
     """Requests whose client went away before it was answered."""
@@ -187,6 +188,13 @@ class OpenAIServer:
         """Add to the script."""
         self._script.extend(answers)
 
+    def forget(self) -> None:
+        """As if it were new: it has been asked nothing, and is told nothing to say."""
+        self.requests.clear()
+        self._script.clear()
+        self.beside.clear()
+        self.default, self.latency, self.aborted, self.most_in_flight = usual, 0.0, 0, self.in_flight
+
     async def left(self, count: int = 1) -> None:
         """Wait until this many clients have gone away without their answers."""
         async with self._changed:
@@ -199,9 +207,9 @@ class OpenAIServer:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """The ASGI application."""
-        body = await _body(receive)
+        body = await read_body(receive)
         if scope["path"] != self.path:
-            await _send(send, 404, b"{}")
+            await send_whole(send, 404, b"{}")
             return
         request = self.received(json.loads(body), {name.decode(): value.decode() for name, value in scope["headers"]})
         self.in_flight += 1
@@ -211,7 +219,7 @@ class OpenAIServer:
             number = len(self.requests)
             self._changed.notify_all()
         giving = asyncio.create_task(self._answer(number, request, send))
-        leaving = asyncio.create_task(_gone(receive))
+        leaving = asyncio.create_task(gone(receive))
         try:
             await asyncio.wait((giving, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not giving.done():
@@ -237,11 +245,11 @@ class OpenAIServer:
                 await self._give(inner, number, request, send)
             case Refuse(status, message, retry_after, code):
                 headers = self._beside() + ([] if retry_after is None else [(b"retry-after", str(retry_after).encode())])
-                await _send(send, status, json.dumps(self.refusal(status, message, code)).encode(), headers=headers)
+                await send_whole(send, status, json.dumps(self.refusal(status, message, code)).encode(), headers=headers)
             case Raw(body, content_type, encoding):
-                await _send(send, 200, body, content_type.encode(), [] if encoding is None else [(b"content-encoding", encoding.encode())])
+                await send_whole(send, 200, body, content_type.encode(), [] if encoding is None else [(b"content-encoding", encoding.encode())])
             case Huge(size):
-                await _huge(send, json.dumps(self.completion(Text("@"), number, request)).encode(), size)
+                await send_huge(send, json.dumps(self.completion(Text("@"), number, request)).encode(), size)
             case Drip(pause):
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
                 while not self.closing:
@@ -254,7 +262,7 @@ class OpenAIServer:
                 await self._stream(answer, number, request, send)
             case _:
                 inner = answer.answer if isinstance(answer, Streamed) else answer
-                await _send(send, 200, json.dumps(self.completion(inner, number, request)).encode(), headers=self._beside())
+                await send_whole(send, 200, json.dumps(self.completion(inner, number, request)).encode(), headers=self._beside())
 
     async def _stream(self, answer: Answer, number: int, request: Received, send: Any) -> None:
         match answer:
@@ -318,22 +326,6 @@ class OpenAIServer:
         return {"error": {"message": message, "type": "error", "code": code}}
 
 
-EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8")]
-
-
-def event(data: dict[str, Any], name: str | None = None) -> bytes:
-    """One server-sent event. Its text is not escaped, so that a character may have several bytes; halves of surrogate pairs have to be."""
-    head = b"" if name is None else f"event: {name}\n".encode()
-    text = json.dumps(data, ensure_ascii=False)
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        text = json.dumps(data)
-    return head + b"data: " + text.encode() + b"\n\n"
-
-
-def pieces(text: str, size: int = PIECE) -> list[str]:
-    return [text[start : start + size] for start in range(0, len(text), size)]
-
-
 def _message(answer: Answer, number: int) -> dict[str, Any]:
     match answer:
         case Text(text):
@@ -366,58 +358,8 @@ def _completion(message: dict[str, Any], number: int, request: Received) -> dict
     }
 
 
-async def _huge(send: Any, answer: bytes, size: int) -> None:
-    """Piece by piece, so that the server itself needs no memory for it."""
-    before, _, after = answer.partition(b"@")
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-    piece = b"x" * 65536
-    for part in (before, *[piece] * (size // len(piece)), after):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _body(receive: Any) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-
-
-async def _gone(receive: Any) -> None:
-    """Returns when the client has gone away."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _send(send: Any, status: int, body: bytes, content_type: bytes = b"application/json", headers: list[tuple[bytes, bytes]] | None = None) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type), *(headers or [])]})
-    await send({"type": "http.response.body", "body": body})
-
-
 @asynccontextmanager
 async def openai_server(*, latency: float = 0.0) -> AsyncIterator[OpenAIServer]:
     """A running server on a free port; closed at the end."""
     async with serving(OpenAIServer(latency=latency)) as server:
         yield server
-
-
-@asynccontextmanager
-async def serving(server: Server) -> AsyncIterator[Server]:
-    """The server, running on a free port; closed at the end."""
-    # asyncio turns Nagle's delay (40 ms an answer) off only on sockets that say they are TCP.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(2048)
-    server.port = listener.getsockname()[1]
-    config = uvicorn.Config(server, lifespan="off", log_level="critical", timeout_graceful_shutdown=1, timeout_keep_alive=60, http="h11")
-    running = uvicorn.Server(config)
-    running.install_signal_handlers = lambda: None
-    task = asyncio.create_task(running.serve(sockets=[listener]))
-    try:
-        yield server
-    finally:
-        running.should_exit = server.closing = True
-        await task
-        listener.close()

@@ -44,10 +44,11 @@ class Wire:
 
     provider: str
     server: OpenAIServer
+    name: str = "test-model"
 
     @property
     def model(self) -> str:
-        return f"{self.provider}:test-model"
+        return f"{self.provider}:{self.name}"
 
     def credential(self, key: str = "sk-secret-of-the-test") -> Credential:
         return Credential(self.provider, SecretStr(key), self.server.url)

@@ -17,8 +17,9 @@ from runtime.agents.providers import Providers
 from runtime.deltas.voice import Speaker
 from runtime.errors import StepFailed
 from runtime.settings import Settings
+from tests.support.asgi import event
 from tests.support.ears import Ears
-from tests.support.openai_server import Drop, Endless, Output, Raw, Received, Refusal, Refuse, Slow, Streamed, Text, ToolCalls, event
+from tests.support.openai_server import Drop, Endless, Output, Raw, Received, Refusal, Refuse, Slow, Streamed, Text, ToolCalls
 from tests.support.wires import WIRES, Given, Wire, wires
 
 NOTE = {"type": "object", "required": ["title"], "properties": {"title": {"type": "string"}}}
