@@ -48,8 +48,7 @@ def workflows_needed(loads: list[int], per_actor: int, active_runs: int) -> int:
 
 
 def agents_needed(loads: list[int], busy: list[float], per_actor: int, cores: float) -> int:
-    """AgentActors for these loads: by places, and one more while all of them keep a core busy and there is another core."""
-    needed = math.ceil(sum(loads) / (per_actor * FULL))
-    if busy and min(busy) >= TOO_BUSY and len(busy) < cores:
-        needed = max(needed, len(busy) + 1)
-    return max(1, needed)
+    """AgentActors for these loads: by places, and so many that what they compute fits into them, a core for each at most."""
+    by_places = math.ceil(sum(loads) / (per_actor * FULL))
+    by_work = min(math.ceil(sum(busy) / TOO_BUSY), math.ceil(cores))
+    return max(1, by_places, by_work)

@@ -22,6 +22,8 @@ DIRECT = 2
 """Up to this many calls of one tick go out one by one: each is then faster than in a batch."""
 BLOCK = 256
 """Items of a map that stay together; aligned, so that the next owner sends the same items to the same actor."""
+AGENT_BLOCK = 8
+"""Likewise of agent steps, each of which computes for milliseconds: all actors shall have the same share of them."""
 PATIENCE_SECONDS = 60.0
 """How long to wait for any AgentActor to be up."""
 
@@ -35,12 +37,13 @@ def weight(calls: Sequence[StepCall]) -> int:
 
 
 def blocks(call: StepCall) -> list[tuple[str, tuple[Item, ...]]]:
-    """What may go to different actors: the call itself, or a map's items cut at multiples of BLOCK, each with its placement key."""
+    """What may go to different actors: the call itself, or a map's items cut into aligned blocks, each with its placement key."""
     if call.items is None:
         return [(call.run_id, ())]
+    size = AGENT_BLOCK if call.kind == "agent" else BLOCK
     cut: dict[int, list[Item]] = {}
     for item in call.items:
-        cut.setdefault(item.index // BLOCK, []).append(item)
+        cut.setdefault(item.index // size, []).append(item)
     return [(f"{call.run_id}/{call.step}/{block}", tuple(items)) for block, items in cut.items()]
 
 

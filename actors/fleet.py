@@ -13,8 +13,10 @@ from actors.names import forget, handle
 
 log = structlog.get_logger(__name__)
 
-SLACK = 64
-"""Calls an actor may have beyond its fair share, so that a run's calls stay together while there is little to do."""
+TOGETHER = 64
+"""So many calls an actor may have whatever the others have, so that a run's calls stay together while there is little to do."""
+UNEVEN = 1.1
+"""Of its fair share an actor may have so much: an agent step computes for milliseconds, and the slower half of a map decides when it ends."""
 REVIVE_SECONDS = 0.2
 
 
@@ -100,7 +102,7 @@ class Fleet:
     def _choose(up: list[Agent], key: str, weight: int) -> Agent:
         share = (sum(agent.in_flight for agent in up) + weight) / len(up)
         order = sorted(up, key=lambda agent: zlib.crc32(f"{agent.name}/{key}".encode()))
-        fitting = (agent for agent in order if agent.in_flight + weight <= 1.25 * share + SLACK)
+        fitting = (agent for agent in order if agent.in_flight + weight <= max(TOGETHER, UNEVEN * share))
         return next(fitting, None) or min(up, key=lambda agent: agent.in_flight)
 
     async def _revive(self, agent: Agent) -> None:

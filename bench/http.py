@@ -35,8 +35,9 @@ class HttpClient:
             run = await answer.json()
             if answer.status >= 300:
                 raise RuntimeError(str(run))
+        run_id = run["run_id"]
         while run["status"] not in ("succeeded", "failed", "canceled"):
-            async with self._session.get(f"/v1/runs/{run['id']}", headers={"Prefer": "wait=60"}) as answer:
+            async with self._session.get(f"/v1/runs/{run_id}", headers={"Prefer": "wait=60"}) as answer:
                 run = await answer.json()
         if run["status"] != "succeeded":
             raise RuntimeError(f"{workflow} ended {run['status']}: {run.get('error')}")

@@ -49,7 +49,7 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
         first = await straight.ask(model, prompt, spec["instructions"], settings) if _asks_once(spec, tools) else None
         if first is not None and (text := straight.text_of(first)) is not None:
             straight.count(first, usage, limits)
-            output, said = text, [first]
+            output, said = text, list[ModelMessage]([first])
         else:
             result = await agent.run(
                 prompt,

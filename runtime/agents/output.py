@@ -28,7 +28,10 @@ class Shape:
         self.output_type: Any = str if schema is None else self._type()
 
     async def check(self, answer: Any) -> Any:
-        """The output itself. Asynchronous, because pydantic-ai calls anything else in a thread. Raises ModelRetry, which names the problems to the model, when it does not satisfy the schema."""
+        """The output itself. Raises ModelRetry, which names the problems to the model, when it does not satisfy the schema.
+
+        Asynchronous, because pydantic-ai calls anything else in a thread.
+        """
         if self.schema is None:
             return answer
         if self._wrapped:

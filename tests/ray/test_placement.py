@@ -9,8 +9,8 @@ import pytest
 from actors import wire
 from actors.batch import read, submission_id
 from actors.capacity import agent_bounds, agents_needed, workflow_bounds, workflows_needed
-from actors.executor import BLOCK, blocks
-from actors.fleet import SLACK, Fleet
+from actors.executor import AGENT_BLOCK, BLOCK, blocks
+from actors.fleet import TOGETHER, UNEVEN, Fleet
 from actors.resources import ray_options
 from runtime.definition.model import Resources
 from runtime.errors import RequestInvalid
@@ -20,9 +20,9 @@ from runtime.steps.protocol import Item, StepCall, StepResult
 GIB = 2**30
 
 
-def call(run_id: str = "run", items: int | None = None, start: int = 0) -> StepCall:
+def call(run_id: str = "run", items: int | None = None, start: int = 0, kind: str = "python") -> StepCall:
     found = None if items is None else tuple(Item(index, 1, None) for index in range(start, start + items))
-    return StepCall(run_id, 1, "work", "hash", "step", "python", {}, {}, 1, items=found)
+    return StepCall(run_id, 1, "work", "hash", "step", kind, {}, {}, 1, items=found)
 
 
 def fleet(size: int, limit: int = 10_000) -> Fleet:
@@ -40,7 +40,12 @@ def test_the_same_step_goes_to_the_same_actor_also_from_the_next_owner() -> None
 def test_no_actor_gets_much_more_than_its_share() -> None:
     crowd = fleet(4)
     placed = Counter(crowd.place(f"run-{number}", 1).name for number in range(10_000))
-    assert max(placed.values()) <= 1.25 * 10_000 / 4 + SLACK
+    assert max(placed.values()) <= UNEVEN * 10_000 / 4 + 1
+
+
+def test_few_calls_stay_together() -> None:
+    crowd = fleet(4)
+    assert len({crowd.place("run", 1).name for _ in range(TOGETHER)}) == 1
 
 
 def test_one_key_alone_overflows_to_the_others() -> None:
@@ -75,6 +80,19 @@ def test_a_large_map_is_cut_at_fixed_places() -> None:
     assert blocks(call()) == [("run", ())]
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_agent_steps_of_a_map_are_spread(size: int) -> None:
+    """All actors have work from the first items on, and go on having it while places become free one by one."""
+    crowd = fleet(size)
+    items = call(items=200, kind="agent")
+    assert {len(part) for _, part in blocks(items)} == {AGENT_BLOCK}
+    placed = Counter[str]()
+    for key, part in blocks(items):
+        placed[crowd.place(key, len(part)).name] += len(part)
+    assert max(placed.values()) <= max(TOGETHER, UNEVEN * 200 / size + AGENT_BLOCK)
+    assert len(placed) == size
+
+
 def test_calls_and_results_survive_the_way() -> None:
     calls = [call(items=3), call()]
     assert wire.calls(wire.encode(calls)) == calls
@@ -100,7 +118,15 @@ def test_workflow_actors_follow_the_load(loads: list[int], active: int, needed: 
 
 @pytest.mark.parametrize(
     ("loads", "busy", "needed"),
-    [([], [], 1), ([100], [0.2], 1), ([9_100], [0.2], 2), ([100], [0.95], 2), ([100, 100], [0.95, 0.95], 1), ([100, 100], [0.95, 0.1], 1)],
+    [
+        ([], [], 1),
+        ([100], [0.2], 1),
+        ([9_100], [0.2], 2),
+        ([100], [0.95], 2),
+        ([100, 100], [0.95, 0.95], 2),
+        ([100, 100], [0.95, 0.1], 2),
+        ([100, 100], [0.4, 0.3], 1),
+    ],
 )
 def test_agent_actors_follow_load_and_processor(loads: list[int], busy: list[float], needed: int) -> None:
     assert agents_needed(loads, busy, 10_000, cores=2) == needed
