@@ -22,6 +22,8 @@ def _named(*names: str) -> Any:
 
 
 Days = Annotated[float, Field(ge=0)]
+LEAST_LEDGER_DAYS = 32
+"""A month, which budgets are counted from."""
 ProviderName = Literal["openai", "openai-compatible", "anthropic", "google", "bedrock"]
 SourceName = Annotated[str, Field(pattern=rf"^{SOURCE_NAME}$")]
 
@@ -124,7 +126,7 @@ class Settings(BaseSettings):
     """How long content that no run refers to stays, twice: before it is set aside, and before it goes for good."""
     conversation_days: Days | None = 90
     """How long a conversation stays after what was last said in it; null: for ever."""
-    ledger_days: Annotated[float, Field(ge=32)] | None = 400
+    ledger_days: Annotated[float, Field(ge=LEAST_LEDGER_DAYS)] | None = 400
     """How long the ledger keeps a model call, also when its run is gone; null: for ever. At least a month, which budgets are counted from."""
     hook_requests_per_minute: Annotated[int, Field(ge=1)] = 600
     """Of one hook, counted in each API process by itself; beyond it 429."""

@@ -8,7 +8,7 @@ import structlog
 from runtime.clock import Clock
 from runtime.errors import StepFailed, StoreUnavailable
 from runtime.money.budgets import counts
-from runtime.money.purse import Answer, Payer, Wish
+from runtime.money.purse import EXPIRES_MS, Answer, Payer, Wish
 from runtime.money.scopes import named
 from runtime.store.money_protocol import Money
 
@@ -16,8 +16,6 @@ log = structlog.get_logger(__name__)
 
 KNOWN_SECONDS = 1.0
 """How old the list of budgets may be: that there is none must cost nothing."""
-EXPIRES_MS = 3_600_000
-"""How long something is held back for a call nobody has heard of since. As a rule the next call of its seat gives it back long before."""
 
 
 class Cashier:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from runtime.definition.model import StepKind
 from runtime.engine.events import Event, Kind
 from runtime.engine.state import RunState, split_key
 from runtime.host.slot import Slot
@@ -15,6 +16,11 @@ def payer_of(slot: Slot) -> Payer:
     """Whose money the model calls of this run are made with."""
     state = slot.state
     return Payer(slot.row.tenant, slot.row.workflow, state.root, state.user, state.budget)
+
+
+def settles(state: RunState) -> bool:
+    """Whether something may still be held back for this run at its end: for a call whose process died, or that is just being canceled."""
+    return state.ended and state.mode == "live" and any(each.kind is StepKind.AGENT for each in state.plan.steps.values())
 
 
 def ledger_row(slot: Slot, event: Event) -> LedgerRow | None:

@@ -23,7 +23,7 @@ from runtime.failpoints import reach, without
 from runtime.host.children import Children, child_message
 from runtime.host.conversations import exchanges_of, said_so_far
 from runtime.host.dispatch import Dispatcher, step_call
-from runtime.host.ledger import ledger_row, raised_by
+from runtime.host.ledger import ledger_row, raised_by, settles
 from runtime.host.marks import Marks
 from runtime.host.offering import offered, workflow_tools
 from runtime.host.slot import Recorded, Slot
@@ -289,6 +289,7 @@ def _append(slot: Slot, work: Work, events: Sequence[Event], now: int) -> Append
         children=tuple(work.children),
         exchanges=tuple(exchanges_of(events, slot.row.tenant, slot.run_id, state.mode)),
         ledger=tuple(work.ledger),
+        settles=settles(state),
         raised=raised_by(events, slot.row.tenant, state),
     )
 

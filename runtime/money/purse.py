@@ -10,6 +10,10 @@ from typing import Any, Protocol
 from runtime.money.accounts import Verdict
 from runtime.money.amounts import Amount
 
+EXPIRES_MS = 3_600_000
+"""How long something is held back for a call nobody has heard of since. As a rule the next call of its seat, or the end of its run, gives it
+back long before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Payer:

@@ -15,7 +15,7 @@ from runtime.money.purse import Payer
 from runtime.money.scopes import Scope
 from runtime.store.ledger import spent
 from runtime.store.money_protocol import BudgetRow, Raised
-from runtime.store.money_tables import NAMED, budgets
+from runtime.store.money_tables import NAMED, budgets, reservations
 
 Owner = tuple[str, str, str]
 """Scope, tenant, name: what may have several budgets, one for each period."""
@@ -27,6 +27,7 @@ _OWNER = tuple_(budgets.c.scope, budgets.c.tenant, budgets.c.name)
 # One order of locking for everybody.
 _LOCK = _ROWS.where(_OWNER.in_(bindparam("owners", expanding=True))).order_by(*budgets.primary_key).with_for_update()
 _THIS = and_(*(column == bindparam(f"b_{column.name}") for column in budgets.primary_key))
+_HELD_HERE = and_(*(reservations.c[column.name] == bindparam(f"b_{column.name}") for column in budgets.primary_key))
 _COUNTED = ("since", "spent_usd", "spent_tokens", "spent_calls", "held_usd", "held_tokens", "held_calls")
 _WRITE = update(budgets).where(_THIS).values({name: bindparam(name) for name in _COUNTED})
 _NEW = upsert(budgets)
@@ -119,9 +120,11 @@ def put(connection: Connection, row: BudgetRow) -> BudgetRow:
 
 
 def remove(connection: Connection, tenant: str, scope: str, name: str, period: str) -> bool:
-    """Whether there was one."""
+    """Whether there was one. What it held back is forgotten: one that is set in its place begins with nothing."""
     given = {"b_tenant": tenant, "b_scope": scope, "b_name": name, "b_period": period}
-    return connection.execute(delete(budgets).where(_THIS), given).rowcount > 0
+    found = connection.execute(delete(budgets).where(_THIS), given).rowcount > 0
+    connection.execute(delete(reservations).where(_HELD_HERE), given)
+    return found
 
 
 def every(connection: Connection, tenant: str) -> list[BudgetRow]:

@@ -2,23 +2,29 @@
 
 Numbers are those of docs/architecture.md: I1 no gaps, I2 epochs, I3 one end, I4 one end per step,
 I8 accepted cancels win, I10 columns equal the fold, I11 keys lead to runs, I12 the outbox holds what its events demand, and nothing else,
-I13 slots: who works has one, and no more have one than the limit says, I14 a tick has one run.
+I13 slots: who works has one, and no more have one than the limit says, I14 a tick has one run,
+I15 the ledger has the calls of the journals, I16 budgets have spent what the ledger says, I17 and hold back what their calls under way may cost.
 What needs the definition (I5, I9) is checked by the engine whenever it folds a run.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select
 
+from runtime.clock import SystemClock
 from runtime.engine.events import RUN_ENDS, STEP_ENDS, Event, Kind
 from runtime.engine.states import RUN_TRANSITIONS, RunStatus, run_after
 from runtime.errors import InvalidTransition, JournalDamaged
+from runtime.store.fsck_money import Told, kept_from, misjudged, miskept, told, unbooked
 from runtime.store.fsck_outbox import unfounded, untold
 from runtime.store.open import Store
 from runtime.store.queries import read_events
 from runtime.store.tables import approvals, artifacts, events, idem, inbox, owners, removals, runs, schedule_ticks, schedules, value_refs
+
+T = TypeVar("T")
 
 _PAGE = 200
 _EVENTS = 5_000
@@ -41,6 +47,8 @@ class _Fold:
     epoch: int = 0
     ended_at: int | None = None
     steps_ended: set[str] = field(default_factory=set)
+    paid: dict[str, Told] = field(default_factory=dict)
+    """Model calls by their id."""
     findings: list[str] = field(default_factory=list)
 
     def broken(self, invariant: str, detail: str) -> None:
@@ -54,6 +62,8 @@ class _Fold:
         self._epoch(event)
         self._step(event)
         self._run(event)
+        if (call := told(event)) is not None:
+            self.paid.setdefault(*call)
         self.head = event.seq
 
     def _epoch(self, event: Event) -> None:
@@ -84,23 +94,27 @@ class _Fold:
             self.ended_at = event.at
 
 
-async def fsck(store: Store) -> list[str]:
-    """Every broken invariant as one line naming it; an empty list means that all is well. Stops after 1,000 findings."""
+async def fsck(store: Store, now: int | None = None) -> list[str]:
+    """Every broken invariant as one line naming it; an empty list means that all is well. Stops after 1,000 findings. `now`: ms, of the clock."""
+    moment = SystemClock().now() if now is None else now
     findings: list[str] = await store.reader.snapshot(lambda connection: list(_leftovers(connection)))
-    after = ""
-    while len(findings) < _MAX_FINDINGS:
-        last, found = await store.reader.snapshot(partial(_check_page, after=after))
-        findings += found
-        if last is None:
-            break
-        after = last
+    await _all_pages(store, partial(_check_page, now=moment), "", findings)
+    await _all_pages(store, partial(misjudged, now=moment), ("", "", "", ""), findings)
     return findings[:_MAX_FINDINGS]
 
 
-def _check_page(connection: Connection, after: str) -> tuple[str | None, list[str]]:
+async def _all_pages(store: Store, check: Callable[..., tuple[T | None, list[str]]], begin: T, findings: list[str]) -> None:
+    """Call `check(connection, after=…)` for page after page, each in one snapshot, until none is left or there are findings enough."""
+    after: T | None = begin
+    while after is not None and len(findings) < _MAX_FINDINGS:
+        after, found = await store.reader.snapshot(partial(check, after=after))
+        findings += found
+
+
+def _check_page(connection: Connection, after: str, now: int) -> tuple[str | None, list[str]]:
     """Check one page of runs in one snapshot; the last run id, None when there is none."""
     findings: list[str] = []
-    last = None
+    last, complete_from = None, kept_from(connection, now)
     page = connection.execute(_RUNS, {"after": after}).all()
     for row in page:
         last = row.run_id
@@ -112,6 +126,7 @@ def _check_page(connection: Connection, after: str) -> tuple[str | None, list[st
             fold.broken("I7", str(error))
         else:
             _compare(fold, row._asdict())
+            fold.findings += unbooked(connection, row.run_id, fold.paid, complete_from)
         findings += fold.findings
     findings += untold(connection, [row.run_id for row in page])
     return last, findings
@@ -151,6 +166,7 @@ def _leftovers(connection: Connection) -> Iterable[str]:
             yield f"I7 run {run_id}: table {table.name} has rows of it, and there is no such run"
     yield from unfounded(connection, _MAX_FINDINGS)
     yield from _ticks(connection)
+    yield from miskept(connection, _MAX_FINDINGS)
     no_owner = runs.c.owner.is_not(None) & ~exists().where(owners.c.owner == runs.c.owner)
     for run_id in connection.scalars(select(runs.c.run_id).where(no_owner).limit(_MAX_FINDINGS)):
         yield f"L1 run {run_id}: its owner has no row, so nobody would notice its death"

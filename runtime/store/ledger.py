@@ -1,10 +1,10 @@
 """The ledger as rows: written in the transactions of the calls they stand for, summed for budgets and for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, case, delete, func, select, tuple_, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, case, delete, func, or_, select, tuple_, type_coerce
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from runtime.money.amounts import PLACES, Amount
@@ -28,6 +28,9 @@ _PICO = type_coerce(ledger.c.usd, BigInteger)
 _USD = (func.coalesce(func.sum(_PICO // _MILLION), 0), func.coalesce(func.sum(_PICO % _MILLION), 0))
 _TOKENS = func.coalesce(func.sum(ledger.c.input_tokens + ledger.c.output_tokens), 0)
 _SPENT = select(func.count(), _TOKENS, *_USD).where(ledger.c.cached.is_(False))
+ALWAYS = (-1, -1)
+"""No time to leave out (`charged`)."""
+_CHARGED = _SPENT.where(ledger.c.reserved.is_(True), or_(ledger.c.at < bindparam("from"), ledger.c.at > bindparam("to")))
 _OF_SCOPE: dict[str, tuple[ColumnElement[bool], ...]] = {
     Scope.RUN: (ledger.c.root_run == bindparam("name"), ledger.c.tenant == bindparam("tenant")),
     Scope.WORKFLOW: (ledger.c.tenant == bindparam("tenant"), ledger.c.workflow == bindparam("name"), ledger.c.at >= bindparam("since")),
@@ -60,9 +63,13 @@ def book(connection: Connection, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
 
 def spent(connection: Connection, scope: str, tenant: str, name: str, since: int) -> Amount:
     """What the calls that count into a budget took, from `since` on."""
-    given = {"tenant": tenant, "name": name, "since": since}
-    calls, tokens, millions, rest = connection.execute(_SPENT.where(*_OF_SCOPE[scope]), given).one()
-    return Amount(_usd(millions, rest), int(tokens), calls)
+    return _amount(connection, _SPENT.where(*_OF_SCOPE[scope]), {"tenant": tenant, "name": name, "since": since})
+
+
+def charged(connection: Connection, scope: str, tenant: str, name: str, since: int, without: tuple[int, int]) -> Amount:
+    """Of it, what something was held back for; without calls of that time (from, to; ms)."""
+    given = {"tenant": tenant, "name": name, "since": since, "from": without[0], "to": without[1]}
+    return _amount(connection, _CHARGED.where(*_OF_SCOPE[scope]), given)
 
 
 def totals(connection: Connection, query: UsageQuery) -> list[UsageRow]:
@@ -84,6 +91,11 @@ def totals(connection: Connection, query: UsageQuery) -> list[UsageRow]:
 def forget(connection: Connection, before: int) -> int:
     """Delete a portion of the rows of calls before `before` (ms); how many."""
     return connection.execute(_FORGET, {"before": before}).rowcount
+
+
+def _amount(connection: Connection, statement: Select[Any], given: Mapping[str, Any]) -> Amount:
+    calls, tokens, millions, rest = connection.execute(statement, given).one()
+    return Amount(_usd(millions, rest), int(tokens), calls)
 
 
 def _conditions(query: UsageQuery) -> list[ColumnElement[bool]]:

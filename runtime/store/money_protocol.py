@@ -48,7 +48,7 @@ class LedgerRow:
     """The answer was taken from the cache: nobody was asked, nothing was paid."""
     at: int
     reserved: bool = False
-    """Not stored: whether something was held back for it."""
+    """Whether something was held back for it: only then it is charged to budgets."""
 
     @property
     def amount(self) -> Amount:

@@ -35,6 +35,7 @@ ledger = Table(
     Column("prices", Text),
     Column("latency_ms", BigInteger),
     Column("cached", Boolean(create_constraint=False), nullable=False),
+    Column("reserved", Boolean(create_constraint=False), nullable=False),  # something was held back for it, so it counts into every budget there was
     Column("at", BigInteger, nullable=False),
     Index("ix_ledger_root_run", "root_run"),
     Index("ix_ledger_at", "at"),

@@ -217,6 +217,8 @@ class Append:
     """What these events add to conversations."""
     ledger: tuple[LedgerRow, ...] = ()
     """The model calls that finished with these events."""
+    settles: bool = False
+    """The run ends, and its steps ask models: what is still held back for their calls is given back."""
     raised: Raised | None = None
     """The budget these events give the root run."""
 

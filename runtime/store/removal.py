@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, Select, Table, bindpar
 from runtime.money.scopes import Scope
 from runtime.store.columns import any_of
 from runtime.store.counting import count_named
-from runtime.store.money_tables import budgets
+from runtime.store.money_tables import budgets, reservations
 from runtime.store.protocol import Removal
 from runtime.store.tables import approvals, artifacts, events, idem, inbox, removals, run_labels, runs, value_refs
 
@@ -43,7 +43,7 @@ _LISTED = select(removals.c.run_id).where(any_of(removals.c.run_id, "ids"))
 _LIST = insert(removals)
 _DELETE_ROWS = (
     *(delete(table).where(any_of(table.c.run_id, "ids")) for table in (run_labels, idem, runs)),
-    delete(budgets).where(budgets.c.scope == Scope.RUN.value, any_of(budgets.c.name, "ids")),
+    *(delete(table).where(table.c.scope == Scope.RUN.value, any_of(table.c.name, "ids")) for table in (budgets, reservations)),
 )
 
 _OPEN = select(removals.c.run_id).order_by(removals.c.run_id).limit(RUNS_AT_ONCE).with_for_update(skip_locked=True)

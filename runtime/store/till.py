@@ -15,6 +15,7 @@ from runtime.money.amounts import Amount, written
 from runtime.money.purse import Answer, Payer, Wish
 from runtime.money.scopes import Scope, named
 from runtime.store.budgets import Line, Owner, Place, lock, open_runs_budgets, raise_budget, write_back
+from runtime.store.columns import any_of
 from runtime.store.funds import Release, Reserve
 from runtime.store.ledger import book
 from runtime.store.money_protocol import LedgerRow
@@ -25,9 +26,11 @@ from runtime.store.protocol import AppendOutcome
 _OWNER = (reservations.c.scope, reservations.c.tenant, reservations.c.name)
 _PLACE = (*_OWNER, reservations.c.period)
 _IN_SEATS = tuple_(reservations.c.run_id, reservations.c.seat).in_(bindparam("seats", expanding=True))
+_OF_RUNS = any_of(reservations.c.run_id, "runs")
 _OVERDUE = reservations.c.expires_at <= bindparam("now")
-_CONCERNED = select(*_OWNER).where(or_(_IN_SEATS, _OVERDUE)).distinct().limit(1000)
+_CONCERNED = select(*_OWNER).where(or_(_IN_SEATS, _OF_RUNS, _OVERDUE)).distinct().limit(1000)
 _DROP_CALLS = delete(reservations).where(_IN_SEATS, reservations.c.call.in_(bindparam("calls", expanding=True)))
+_DROP_RUNS = delete(reservations).where(_OF_RUNS)
 _DROP_SEATS = delete(reservations).where(_IN_SEATS)
 _DROP_OVERDUE = delete(reservations).where(_OVERDUE, tuple_(*_OWNER).in_(bindparam("owners", expanding=True)))
 _ADD = insert(reservations)
@@ -43,16 +46,17 @@ def move_funds(connection: Connection, batch: Sequence[Operation[Any]]) -> None:
     releases = [each.wish for each in batch if isinstance(each, Release)]
     for change in raised:
         raise_budget(connection, change)
-    if charged or wishes or releases:
-        Till(connection, charged, wishes, releases).work()
+    ended = [append.run_id for append in turns if append.settles]
+    if charged or wishes or releases or ended:
+        Till(connection, charged, wishes, releases, ended).work()
 
 
 class Till:
-    """Charges, releases and wishes of one transaction."""
+    """Charges, releases and wishes of one transaction, and runs that end with it."""
 
-    def __init__(self, connection: Connection, charged: Sequence[LedgerRow], wishes: Sequence[Reserve], releases: Sequence[Wish]) -> None:
+    def __init__(self, connection: Connection, charged: Sequence[LedgerRow], wishes: Sequence[Reserve], releases: Sequence[Wish], ended: Sequence[str]) -> None:
         self._connection = connection
-        self._charged, self._wishes, self._releases = charged, wishes, releases
+        self._charged, self._wishes, self._releases, self._ended = charged, wishes, releases, ended
         self._now = max((each.now for each in wishes), default=0)
         self._lines: dict[Place, Line] = {}
 
@@ -65,6 +69,8 @@ class Till:
         over = [(row.run_id, row.seat, row.call) for row in self._charged] + [(wish.run_id, wish.seat, wish.call) for wish in self._releases]
         if over:
             self._give_back(_DROP_CALLS, seats=[each[:2] for each in over], calls=[each[2] for each in over])
+        if self._ended and self._lines:
+            self._give_back(_DROP_RUNS, runs=list(self._ended))
         if self._wishes:
             # Whoever sits there now has come after the one something is held for.
             self._give_back(_DROP_SEATS, seats=[(each.wish.run_id, each.wish.seat) for each in self._wishes])
@@ -81,7 +87,7 @@ class Till:
         owners = {owner for payer in payers for owner in _owners(payer)}
         seats = {(row.run_id, row.seat) for row in self._charged} | {(wish.run_id, wish.seat) for wish in self._releases}
         seats |= {(each.wish.run_id, each.wish.seat) for each in self._wishes}
-        found = self._connection.execute(_CONCERNED, {"seats": sorted(seats), "now": self._now})
+        found = self._connection.execute(_CONCERNED, {"seats": sorted(seats), "now": self._now, "runs": list(self._ended)})
         self._lines = lock(self._connection, owners | {(scope, tenant, name) for scope, tenant, name in found})
 
     def _charge(self, row: LedgerRow) -> None:

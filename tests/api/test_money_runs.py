@@ -12,6 +12,8 @@ from runtime.agents.loop import warm
 from runtime.engine.events import Event, Kind
 from runtime.gateway import StartRequest
 from runtime.local import LocalPlatform
+from runtime.money.amounts import NOTHING, Amount
+from runtime.money.purse import EXPIRES_MS, Payer, Wish
 from runtime.settings import Settings
 from runtime.store.fsck import fsck
 from runtime.store.money_protocol import BudgetRow, Limits, UsageQuery, UsageRow
@@ -217,3 +219,23 @@ async def test_a_crash_in_between_counts_calls_once(server: OpenAIServer, tmp_pa
         assert budget is not None
         assert (row.status, total.calls, budget.spent.calls, budget.held.calls) == ("succeeded", 20, 20, 0)
         assert await fsck(platform.store) == []
+
+
+async def test_a_run_that_is_canceled_holds_nothing_any_more(server: OpenAIServer, platform: LocalPlatform) -> None:
+    """Also not for a call whose process died: nobody will come to the seat of that call again."""
+    gate = asyncio.Event()
+    server.say(Slow(Text("late"), release=gate))
+    run = await start(platform, flow(budget={"calls": 10}))
+    await server.asked(1)
+    payer = Payer("default", "talk", run.run_id, "key-1", {"calls": 10})
+    answer = await platform.store.money.reserve(
+        Wish(payer, run.run_id, "dead", "c", Amount(calls=1)), now=run.created_at, expires_at=run.created_at + EXPIRES_MS
+    )
+    assert answer.verdict == "granted"
+    await platform.gateway.cancel("default", run.run_id)
+    assert (await ended(platform, run.run_id)).status == "canceled"
+    budget = await platform.store.money.budget_of("default", run.run_id)
+    assert budget is not None
+    assert (budget.held, budget.spent) == (NOTHING, NOTHING)
+    assert await fsck(platform.store) == []
+    gate.set()

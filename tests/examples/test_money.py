@@ -9,10 +9,11 @@ import pytest
 from runtime.agents import budget as layer
 from runtime.agents import estimate
 from runtime.agents.loop import warm
-from runtime.budgets import cashier, service
+from runtime.budgets import service
 from runtime.definition.validation import parse
 from runtime.gateway import StartRequest
 from runtime.local import LocalPlatform
+from runtime.money import purse
 from runtime.settings import Settings
 from runtime.store.money_protocol import GROUPS, UsageQuery
 from tests.support.openai_server import openai_server
@@ -45,7 +46,7 @@ def test_numbers_are_those_of_the_code() -> None:
     for figure in (f"{estimate.OUTPUT_TOKENS:,}", f"{estimate.AROUND_TOKENS:,} tokens", f"at most {estimate.IMAGE_TOKENS:,}", f"{service.MAX_NAMED:,} budgets"):
         assert figure in TEXT
     assert f"up to {layer.PATIENCE_SECONDS / 60:.0f} minutes" in TEXT
-    assert cashier.EXPIRES_MS == 3_600_000
+    assert purse.EXPIRES_MS == 3_600_000
     assert "after an hour" in TEXT
     assert f"`ledger_days` ({Settings().ledger_days:.0f}" in TEXT
 

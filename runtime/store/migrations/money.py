@@ -38,6 +38,7 @@ def _ledger() -> None:
         sa.Column("prices", sa.Text(), nullable=True),
         sa.Column("latency_ms", sa.BigInteger(), nullable=True),
         sa.Column("cached", sa.Boolean(), nullable=False),
+        sa.Column("reserved", sa.Boolean(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "call", name="pk_ledger"),
     )

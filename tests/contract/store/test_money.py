@@ -7,86 +7,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, func, select
+from sqlalchemy import Connection, event
 
 from runtime.engine.events import Kind
 from runtime.money.accounts import Verdict
 from runtime.money.amounts import Amount, Limits
-from runtime.money.purse import Answer, Payer, Wish
 from runtime.store.ledger import totals
-from runtime.store.money_protocol import BudgetRow, LedgerRow, Raised, UsageQuery
+from runtime.store.money_protocol import Raised, UsageQuery
 from runtime.store.money_tables import ledger, reservations
 from runtime.store.open import Store
-from runtime.store.protocol import Append, AppendOutcome, Removal
-from tests.contract.store.desk import TENANT, Desk, Hand, tick
+from runtime.store.protocol import AppendOutcome, Removal
+from tests.contract.store.calls import CENT, DAY, DOLLAR, NOON, ask, count, limit, pay, paying, row, standing, wish
+from tests.contract.store.desk import TENANT, Desk, tick
 from tests.contract.store.faults import Cut, FailingCommit
-
-DAY = 86_400_000
-NOON = 1_700_000_000_000 - 1_700_000_000_000 % DAY + DAY // 2
-CENT = Decimal("0.01")
-DOLLAR = {"usd": "1"}
-
-
-def row(hand: Hand, call: str, **changes: Any) -> LedgerRow:
-    whole = LedgerRow(
-        run_id=hand.run_id,
-        call=call,
-        seq=hand.head + 1,
-        root_run=hand.run_id,
-        step="ask",
-        iteration=None,
-        item=None,
-        number=1,
-        attempt=1,
-        tenant=TENANT,
-        workflow="brief",
-        user="key-1",
-        provider="openai",
-        model="openai:gpt-5-mini",
-        answered="gpt-5-mini-2025",
-        input_tokens=90,
-        cached_tokens=40,
-        output_tokens=10,
-        reasoning_tokens=5,
-        usd=CENT,
-        prices="genai-prices 1",
-        latency_ms=812,
-        cached=False,
-        at=NOON,
-    )
-    return replace(whole, **changes)
-
-
-def paying(hand: Hand, *rows: LedgerRow, **fields: Any) -> Append:
-    """A turn that journals these calls."""
-    events = [(Kind.CALL_FINISHED, {"step": "ask", "body": {"name": "model", "n": each.number}}) for each in rows]
-    return hand.turn(*events, ledger=rows, **fields)
-
-
-async def pay(hand: Hand, *rows: LedgerRow) -> None:
-    assert await hand.store.journal.append(paying(hand, *rows)) is AppendOutcome.COMMITTED
-    hand.head += len(rows)
-
-
-def wish(hand: Hand, call: str, budget: dict[str, Any] | None = None, *, most: Decimal = CENT, priced: bool = True, seat: str = "ask") -> Wish:
-    return Wish(Payer(TENANT, "brief", hand.run_id, "key-1", budget), hand.run_id, seat, call, Amount(most, 100, 1), priced)
-
-
-async def ask(store: Store, wanted: Wish, *, now: int = NOON, expires_at: int = NOON + DAY) -> Answer:
-    return await store.money.reserve(wanted, now=now, expires_at=expires_at)
-
-
-async def count(store: Store, table: Any) -> int:
-    return await store.reader.read(lambda connection: connection.scalar(select(func.count()).select_from(table)))
-
-
-def limit(scope: str, name: str, period: str = "month", **limits: Any) -> BudgetRow:
-    return BudgetRow(TENANT, scope, name, period, Limits(**limits), "stop", created_at=NOON, updated_at=NOON)
-
-
-async def standing(store: Store, scope: str) -> BudgetRow:
-    (found,) = [each for each in await store.money.budgets(TENANT) if each.scope == scope]
-    return found
 
 
 async def test_a_call_is_booked_with_its_event_and_reads_back(store: Store, desk: Desk):
@@ -264,6 +197,38 @@ async def test_the_ledger_outlives_its_run_and_goes_with_time(store: Store, desk
     while await store.retention.old_calls(NOON + 1):
         pass
     assert await count(store, ledger) == 1
+
+
+async def test_the_end_of_a_run_gives_back_what_is_held_for_it(store: Store, desk: Desk):
+    """A process died in the middle of a call, and its run was canceled before anybody made the call again."""
+    hand, other = await desk.hold(), await desk.hold()
+    await store.money.put(limit("workflow", "brief", calls=3))
+    for each in (wish(hand, "a", DOLLAR), wish(hand, "b", DOLLAR, seat="other"), wish(other, "c", DOLLAR)):
+        assert (await ask(store, each)).verdict is Verdict.GRANTED
+    assert (await ask(store, wish(other, "d", seat="other"))).verdict is Verdict.LATER
+    await hand.end(settles=True)
+    assert ((await standing(store, "workflow")).held, await count(store, reservations)) == (Amount(CENT, 100, 1), 2)
+    assert (await ask(store, wish(other, "d", seat="other"))).verdict is Verdict.GRANTED
+
+
+async def test_a_budget_that_is_set_again_knows_nothing_of_calls_under_way(store: Store, desk: Desk):
+    """Or what they give back would be taken from what is held for others, and more be granted than the budget allows."""
+    hand = await desk.hold()
+    await store.money.put(limit("workflow", "brief", calls=1))
+    assert (await ask(store, wish(hand, "a"))).verdict is Verdict.GRANTED
+    await store.money.remove(TENANT, "workflow", "brief", "month")
+    await store.money.put(limit("workflow", "brief", calls=1))
+    assert (await ask(store, wish(hand, "b", seat="other"))).verdict is Verdict.GRANTED
+    await store.money.release(wish(hand, "a"))
+    assert (await standing(store, "workflow")).held.calls == 1
+
+
+async def test_what_is_held_in_the_budget_of_a_run_goes_with_it(store: Store, desk: Desk):
+    hand = await desk.hold()
+    await ask(store, wish(hand, "a", DOLLAR))
+    await hand.end()
+    assert await store.journal.remove(hand.run_id) is Removal.REMOVED
+    assert await count(store, reservations) == 0
 
 
 @pytest.mark.parametrize("group", [(), ("run",), ("step",), ("workflow",), ("user",), ("model",), ("day",), ("workflow", "step", "user")])
