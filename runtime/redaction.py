@@ -1,7 +1,8 @@
 """The last line before a secret leaves this process in words: texts about what happened pass here, and what is known to be secret goes out of them.
 
 Nothing relies on it. Secrets are kept out of messages where those are made; this is for the exception of a library, the answer of a
-server, the line of somebody else's logger that repeats one all the same. Each process knows the secrets it holds itself.
+server, the line of somebody else's logger that repeats one all the same. Each process knows the secrets it holds itself. A cassette has a
+redactor of its own (runtime/simulation/redaction.py).
 """
 
 import base64
@@ -9,7 +10,7 @@ import html
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -24,7 +25,10 @@ CUT = 3 * LEAST
 MOST = 512
 """Secrets that are known at a time; the one that was named longest ago is forgotten first. Every message is searched for all of them."""
 
-_PATTERNS = (
+Patterns = Sequence[tuple[re.Pattern[str], str]]
+"""What gives a secret away that nobody knows, and what is put in its place."""
+
+OURS: Patterns = (
     # Our own tokens, whoever they belong to: their form alone gives them away (runtime/tokens.py, runtime/signatures.py).
     (re.compile(r"\b(ak|st|hk)_([0-9a-f]{16})_[0-9a-f]{8,72}"), rf"\1_\2_{MARK}"),
     (re.compile(r"\bwhsec_[A-Za-z0-9+/_=-]{8,}"), f"whsec_{MARK}"),
@@ -34,32 +38,35 @@ _PATTERNS = (
 
 
 class Redactor:
-    """The secrets of one process, and how to take them out of a text."""
+    """The secrets of one process, or of one cassette, and how to take them out of a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int | None = MOST, patterns: Patterns = OURS) -> None:
+        """`most`: secrets that are known at a time; None: all that were named, for who has read them from something that ends."""
+        self._most, self._patterns = most, patterns
         self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         """Secret → how it is written, in full; the one named last at the end."""
         self._searched: tuple[tuple[str, tuple[str, ...]], ...] = ()
-        """The same, for threads that write a line while another names a secret."""
+        """The same, for threads that write a line while another names a secret; the longest first, because another may be a part of it."""
         self._written: tuple[object, dict[str, list[str]]] = (None, {})
         """`_searched` as it was when this was listed: all that is looked for in values, by its first character."""
         self._lock = Lock()
 
     def know(self, *secrets: str | None) -> None:
         """These are secrets. Said again, they count as new."""
-        for secret in secrets:
-            if secret is not None and len(secret) >= LEAST:
-                with self._lock:
-                    self._note(secret)
+        with self._lock:
+            new = [self._note(secret) for secret in secrets if secret is not None and len(secret) >= LEAST]
+            if any(new):
+                self._searched = tuple(sorted(self._known.items(), key=lambda entry: len(entry[0]), reverse=True))
 
-    def _note(self, secret: str) -> None:
+    def _note(self, secret: str) -> bool:
+        """Whether it is new."""
         if secret in self._known:
             self._known.move_to_end(secret)
-            return
+            return False
         self._known[secret] = _forms(secret)
-        if len(self._known) > MOST:
+        if self._most is not None and len(self._known) > self._most:
             self._known.popitem(last=False)
-        self._searched = tuple(self._known.items())
+        return True
 
     def known(self, text: str) -> str:
         """`text` without the secrets of this process, however they are written in it. For values: what only looks like a secret stays."""
@@ -78,16 +85,7 @@ class Redactor:
 
     def value(self, value: Any, written: str) -> Any:
         """A JSON value without the secrets of this process; `written` is the same as JSON text, where they are looked for."""
-        return value if self.known(written) == written else self._cleaned(value)
-
-    def _cleaned(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.known(value)
-        if isinstance(value, list):
-            return [self._cleaned(part) for part in value]
-        if isinstance(value, dict):
-            return {self.known(name): self._cleaned(part) for name, part in value.items()}
-        return value
+        return value if self.known(written) == written else in_texts(value, self.known)
 
     def passing(self) -> "Passing":
         """For a value that comes in pieces."""
@@ -117,7 +115,7 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """`text` without secrets, and without what has their form. For messages."""
         text = self._without(text, self._searched)
-        for pattern, instead in _PATTERNS:
+        for pattern, instead in self._patterns:
             text = pattern.sub(instead, text)
         return text
 
@@ -144,6 +142,17 @@ class Passing:
 
 redact = Redactor()
 """Of this process. It is one for all on purpose, like the log it guards: whoever opens a secret says so here."""
+
+
+def in_texts(value: Any, clean: Callable[[str], str]) -> Any:
+    """A JSON value with every text in it, names too, as `clean` returns it."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [in_texts(part, clean) for part in value]
+    if isinstance(value, dict):
+        return {clean(name): in_texts(part, clean) for name, part in value.items()}
+    return value
 
 
 def secrets_in(url: str) -> tuple[str, ...]:

@@ -7,16 +7,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from runtime.redaction import MARK, Patterns, Redactor, in_texts
 from runtime.settings import Settings
 from runtime.tool_settings import SecretMissing, SecretPlace
 
-HIDDEN = "***"
 HEADERS = frozenset({"set-cookie", "cookie", "authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate", "x-api-key", "x-auth-token"})
 """Headers of an http step's answer whose values are left out."""
-SHORTEST = 8
-"""Characters a configured secret must have to be looked for: shorter ones stand in ordinary words."""
-
-_LOOKS_SECRET = re.compile(
+_ANY = re.compile(
     r"(?P<keep>\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{12,}"
     r"|\b(?:sk|rk|pk|ak|whsec|xox[abpr])[-_][A-Za-z0-9_-]{16,}"
     r"|\bA(?:KIA|SIA)[0-9A-Z]{16}\b"
@@ -26,6 +23,8 @@ _LOOKS_SECRET = re.compile(
     r"|(?P<userinfo>\b[a-z][a-z0-9+.-]*://)[^\s/@:]+:[^\s/@]+(?=@)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
+LOOKS_SECRET: Patterns = ((_ANY, rf"\g<keep>\g<userinfo>{MARK}"),)
+"""More than in messages: what a server or a model has said may hold keys of anybody."""
 
 
 def known_secrets(settings: Settings) -> tuple[str, ...]:
@@ -47,35 +46,21 @@ def _places(settings: Settings) -> list[SecretPlace]:
 
 
 class Redaction:
-    """Takes secrets out of JSON: those it is told of, and what looks like one."""
+    """Takes secrets out of JSON: those it is told of, however they are written, and what looks like one. It forgets none while a cassette is made."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: list[str] = []
-        self._learn(secrets)
+        self._redactor = Redactor(most=None, patterns=LOOKS_SECRET)
+        self._redactor.know(*secrets)
 
     def of(self, value: Any) -> Any:
         """The same JSON with `***` in place of secrets."""
-        if isinstance(value, str):
-            return self._text(value)
-        if isinstance(value, list):
-            return [self.of(part) for part in value]
-        if isinstance(value, dict):
-            return {self._text(name): self.of(part) for name, part in value.items()}
-        return value
+        return in_texts(value, self._redactor)
 
     def of_answer(self, output: Any) -> Any:
         """The output of an http step. What its cookies and credentials say is taken out of everything that comes after, too."""
         headers = output.get("headers") if isinstance(output, dict) else None
         if isinstance(headers, dict):
             hidden = {name: str(value) for name, value in headers.items() if name.lower() in HEADERS}
-            self._learn([*self._secrets, *hidden.values()])
-            output = {**output, "headers": {**headers, **dict.fromkeys(hidden, HIDDEN)}}
+            self._redactor.know(*hidden.values())
+            output = {**output, "headers": {**headers, **dict.fromkeys(hidden, MARK)}}
         return self.of(output)
-
-    def _learn(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted({secret for secret in secrets if len(secret) >= SHORTEST}, key=len, reverse=True)
-
-    def _text(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return _LOOKS_SECRET.sub(lambda match: f"{match['keep'] or match['userinfo'] or ''}{HIDDEN}", text)

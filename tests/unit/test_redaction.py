@@ -84,6 +84,12 @@ def test_short_words_are_no_secrets_and_memory_is_bounded():
     assert clean(f"secret-number-{MOST:04}!") == "***!"
 
 
+def test_a_secret_within_another_leaves_nothing_of_it():
+    clean = Redactor()
+    clean.know("inner-secret", "outer-inner-secret-outer")
+    assert clean("<outer-inner-secret-outer>") == "<***>"
+
+
 def test_values_lose_secrets_and_keep_their_shape():
     clean = Redactor()
     clean.know(SECRET)

@@ -1,5 +1,6 @@
 """What a run was told is kept, and told again: nothing else, and not to a run that asks for something else."""
 
+import base64
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,12 +12,13 @@ from runtime.agents.loop import warm
 from runtime.errors import Conflict, DefinitionInvalid, NotFound
 from runtime.gateway import StartRequest, views
 from runtime.local import LocalPlatform
+from runtime.redaction import MARK, MOST
 from runtime.references import reference
 from runtime.settings import Settings
 from runtime.simulation.cassette import Cassette, as_text, read_cassette, write_cassette
 from runtime.simulation.people import Decision, People, Sending
 from runtime.simulation.recording import record
-from runtime.simulation.redaction import HIDDEN, Redaction, known_secrets
+from runtime.simulation.redaction import Redaction, known_secrets
 from runtime.simulation.replay import DIFFERS, ReplayStage, people_of
 from runtime.values import load
 from tests.support.api_server import api_server
@@ -144,7 +146,7 @@ async def test_a_cassette_holds_what_was_said_and_no_secret(taped: Cassette):
     assert [call.name for call in calls] == ["model", "tool:double", "model"]
     assert all(call.asked for call in calls)
     assert (taped.approvals[0].step, taped.approvals[0].by) == ("review", "ida")
-    assert taped.signals[0].payload == {"key": HIDDEN}
+    assert taped.signals[0].payload == {"key": MARK}
     assert SECRET not in as_text(taped)
 
 
@@ -221,7 +223,7 @@ async def test_answers_of_http_steps_attempt_by_attempt_and_pass_by_pass(tmp_pat
     assert {entry.step: len(entry.attempts) for entry in cassette.steps} == {"get": 2, "poll#0": 1, "poll#1": 1}
     assert [one.after for one in cassette.signals] == [60_000, 1_000]
     assert "of-somebody" not in as_text(cassette), "neither in the answer nor in what was made of it"
-    assert cassette.steps[0].attempts[1].output["headers"]["set-cookie"] == HIDDEN
+    assert cassette.steps[0].attempts[1].output["headers"]["set-cookie"] == MARK
     played, replay = await replayed(cassette, HTTP)
     assert played.row.status == "succeeded", played.row.error
     assert (replay.differences, list(replay.left())) == ([], [])
@@ -289,10 +291,23 @@ def test_what_is_no_cassette(tmp_path: Path, text: str, place: tuple[int, int] |
 )
 def test_what_looks_like_a_secret_is_taken_out(text: str, secret: str):
     cleaned = Redaction(["the-configured-one"]).of({"a": [f"before {text} after"], text: 1})
-    assert HIDDEN in cleaned["a"][0]
+    assert MARK in cleaned["a"][0]
     assert secret not in str(cleaned)
     assert cleaned["a"][0].startswith("before ")
     assert cleaned["a"][0].endswith("after")
+
+
+def test_a_cassette_forgets_no_secret_and_knows_how_it_may_be_written():
+    redaction = Redaction(f"secret-number-{number:04}" for number in range(MOST + 1))
+    assert redaction.of("secret-number-0000!") == f"{MARK}!"
+    assert redaction.of(base64.b64encode(b"secret-number-0000").decode()).startswith(MARK)
+
+
+def test_a_cookie_is_taken_out_of_what_comes_after():
+    redaction = Redaction()
+    assert redaction.of("cookie-of-a-server") == "cookie-of-a-server"
+    assert redaction.of_answer({"headers": {"Set-Cookie": "cookie-of-a-server"}}) == {"headers": {"Set-Cookie": MARK}}
+    assert redaction.of({"said": ["cookie-of-a-server", 1]}) == {"said": [MARK, 1]}
 
 
 def test_secrets_of_tools_are_known_where_they_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
