@@ -9,7 +9,7 @@ from runtime.clock import Clock
 from runtime.errors import StepFailed, StoreUnavailable
 from runtime.money.budgets import counts
 from runtime.money.purse import EXPIRES_MS, Answer, Payer, Wish
-from runtime.money.scopes import named
+from runtime.money.scopes import Scope, named
 from runtime.store.money_protocol import Money
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class Cashier:
 
 def concerned(budgets: frozenset[tuple[str, str, str]], payer: Payer) -> bool:
     """Whether one of these (tenant, scope, name) is for what this one spends."""
-    return bool(budgets) and any((payer.tenant, scope, name) in budgets for scope, name in named(payer))
+    return bool(budgets) and any((payer.tenant, scope, name) in budgets for scope, name in ((Scope.RUN.value, payer.root), *named(payer)))
 
 
 def unavailable(failure: Exception) -> StepFailed:

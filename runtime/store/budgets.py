@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, text, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from runtime.money.accounts import Account
@@ -15,7 +15,8 @@ from runtime.money.purse import Payer
 from runtime.money.scopes import Scope
 from runtime.store.ledger import spent
 from runtime.store.money_protocol import BudgetRow, Raised
-from runtime.store.money_tables import NAMED, budgets, reservations
+from runtime.store.money_tables import NAMED, RAISED, budgets, reservations
+from runtime.store.tables import runs
 
 Owner = tuple[str, str, str]
 """Scope, tenant, name: what may have several budgets, one for each period."""
@@ -28,6 +29,11 @@ _OWNER = tuple_(budgets.c.scope, budgets.c.tenant, budgets.c.name)
 _LOCK = _ROWS.where(_OWNER.in_(bindparam("owners", expanding=True))).order_by(*budgets.primary_key).with_for_update()
 _THIS = and_(*(column == bindparam(f"b_{column.name}") for column in budgets.primary_key))
 _HELD_HERE = and_(*(reservations.c[column.name] == bindparam(f"b_{column.name}") for column in budgets.primary_key))
+_NAMED = select(budgets.c.tenant, budgets.c.scope, budgets.c.name).where(text(NAMED)).distinct()
+_RAISED = select(budgets.c.tenant, budgets.c.scope, budgets.c.name).where(
+    text(RAISED), exists().where(runs.c.run_id == budgets.c.name, runs.c.ended_at.is_(None))
+)
+_VERSION = select(func.count(), func.coalesce(func.sum(budgets.c.updated_at), 0))
 _COUNTED = ("since", "spent_usd", "spent_tokens", "spent_calls", "held_usd", "held_tokens", "held_calls")
 _WRITE = update(budgets).where(_THIS).values({name: bindparam(name) for name in _COUNTED})
 _NEW = upsert(budgets)
@@ -97,8 +103,9 @@ def open_runs_budgets(connection: Connection, payers: Sequence[Payer], now: int)
 
 
 def raise_budget(connection: Connection, raised: Raised) -> None:
-    """Give a run the limits a person has named; the others stay as they are."""
-    row = _values(run_row(raised.tenant, raised.root, raised.whole, raised.at))
+    """Give a run the limits a person has named; the others stay as they are. If it had none, its calls under way and the runs below it were
+    begun without: from then on it is among those everybody is told of."""
+    row = _values(run_row(raised.tenant, raised.root, raised.whole, raised.at)) | {"raised": True}
     changed = {name: row[name] for name in ("usd", "tokens", "calls", "on_exceeded") if name in raised.change}
     connection.execute(_NEW.on_conflict_do_update(index_elements=list(budgets.primary_key), set_={**changed, "updated_at": raised.at}), row)
 
@@ -140,16 +147,15 @@ def of_run(connection: Connection, tenant: str, root: str) -> BudgetRow | None:
 
 
 def named(connection: Connection) -> list[tuple[str, str, str]]:
-    """(tenant, scope, name) of all budgets people have set."""
-    found = select(budgets.c.tenant, budgets.c.scope, budgets.c.name).where(text(NAMED)).distinct()
-    return [(tenant, scope, name) for tenant, scope, name in connection.execute(found)]
+    """(tenant, scope, name) of all budgets people have set, and of those they gave to runs that were under way, and still are."""
+    found = [*connection.execute(_NAMED), *connection.execute(_RAISED)]
+    return [(tenant, scope, name) for tenant, scope, name in found]
 
 
 def version(connection: Connection) -> str:
     """Count and sum of times: whatever is set or removed moves one of them."""
-    found = select(func.count(), func.coalesce(func.sum(budgets.c.updated_at), 0)).where(text(NAMED))
-    count, total = connection.execute(found).one()
-    return f"{count}-{total}"
+    found = [connection.execute(_VERSION.where(text(those))).one() for those in (NAMED, RAISED)]
+    return "-".join(str(sum(figures)) for figures in zip(*found, strict=True))
 
 
 def _columns(kind: str, amount: Amount) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _values(row: BudgetRow) -> dict[str, Any]:
     """The columns of a budget of which nothing was counted yet."""
     given = {name: getattr(row, name) for name in ("tenant", "scope", "name", "period", "on_exceeded", "created_at", "updated_at")}
     allowed = {"usd": row.limits.usd, "tokens": row.limits.tokens, "calls": row.limits.calls}
-    return {**given, **allowed, "since": None, **_columns("spent", NOTHING), **_columns("held", NOTHING)}
+    return {**given, **allowed, "since": None, "raised": False, **_columns("spent", NOTHING), **_columns("held", NOTHING)}
 
 
 def _row(row: Any) -> BudgetRow:

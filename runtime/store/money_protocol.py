@@ -157,11 +157,11 @@ class Money(Protocol):
         ...
 
     async def named(self) -> Sequence[tuple[str, str, str]]:
-        """(tenant, scope, name) of all budgets people have set."""
+        """(tenant, scope, name) of all budgets people have set, and of those they first gave to runs that were, and are, under way."""
         ...
 
     async def version(self) -> str:
-        """Another text after every `put` and `remove`."""
+        """Another text after every `put` and `remove`, and after a run under way was first given a budget."""
         ...
 
     async def reserve(self, wish: Wish, *, now: int, expires_at: int) -> Answer:

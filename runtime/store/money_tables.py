@@ -7,6 +7,8 @@ from runtime.store.metadata import everything, partial
 
 NAMED = "scope <> 'run'"
 """The budgets people have set, in the words of the index over them."""
+RAISED = "raised"
+"""The budgets runs were given while they were under way, likewise."""
 
 # One row for each model call that was answered, written in the transaction of its `call.finished`. It outlives its run.
 ledger = Table(
@@ -65,6 +67,8 @@ budgets = Table(
     Column("held_calls", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("raised", Boolean(create_constraint=False), nullable=False),  # a person gave it to a run under way: whoever asks models for it is to be told
+    partial("ix_budgets_raised", "tenant", "name", "updated_at", where=RAISED),
     partial("ix_budgets_named", "tenant", "scope", "name", "updated_at", where=NAMED),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.agents.loop import warm
+from runtime.budgets import cashier
 from runtime.engine.events import Event, Kind
 from runtime.gateway import StartRequest
 from runtime.local import LocalPlatform
@@ -239,3 +240,27 @@ async def test_a_run_that_is_canceled_holds_nothing_any_more(server: OpenAIServe
     assert (budget.held, budget.spent) == (NOTHING, NOTHING)
     assert await fsck(platform.store) == []
     gate.set()
+
+
+async def test_a_budget_that_is_given_under_way_holds_for_the_runs_below(
+    server: OpenAIServer, platform: LocalPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were started when there was none."""
+    monkeypatch.setattr(cashier, "KNOWN_SECONDS", 0)
+    gate = asyncio.Event()
+    server.say(Slow(Text("first"), release=gate))
+    child = flow(items=9)
+    child["steps"]["ask"]["map"]["concurrency"] = 1
+    await platform.gateway.publish("default", child)
+    run = await start(platform, {"name": "boss", "steps": {"kid": {"workflow": {"name": "talk"}, "retry": {"max_attempts": 1}}}})
+    await server.asked(1)
+    await platform.gateway.pause("default", run.run_id)
+    await until(platform, run.run_id, "paused")
+    await platform.gateway.resume("default", run.run_id, budget={"calls": 3})
+    await until(platform, run.run_id, "running", "waiting")
+    gate.set()
+    row = await ended(platform, run.run_id)
+    assert row.error is not None
+    short = row.error["details"]["error"]["details"]["budget"]
+    assert (row.status, short["scope"], short["name"], server.calls) == ("failed", "run", run.run_id, 3)
+    assert await fsck(platform.store) == []

@@ -70,11 +70,14 @@ def _budgets() -> None:
         sa.Column("held_calls", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("raised", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("scope", "tenant", "name", "period", name="pk_budgets"),
     )
     named = sa.text("scope <> 'run'")
     columns = ["tenant", "scope", "name", "updated_at"]
     op.create_index("ix_budgets_named", "budgets", columns, unique=False, sqlite_where=named, postgresql_where=named)
+    raised, columns = sa.text("raised"), ["tenant", "name", "updated_at"]
+    op.create_index("ix_budgets_raised", "budgets", columns, unique=False, sqlite_where=raised, postgresql_where=raised)
 
 
 def _reservations() -> None:

@@ -172,6 +172,24 @@ async def test_a_person_raises_the_budget_of_a_run(store: Store, desk: Desk):
     assert budget.limits == Limits(None, 1000, 2), "what was not named stays"
 
 
+async def test_a_run_that_is_first_given_a_budget_under_way_is_told_of(store: Store, desk: Desk):
+    """Its steps under way, and the runs below it, were begun without one."""
+    hand, other = await desk.hold(), await desk.hold()
+    await ask(store, wish(other, "a", {"calls": 1}))
+    before = await store.money.version()
+    for run in (hand, other):
+        raised = Raised(TENANT, run.run_id, {"calls": 2}, {"calls": 2}, NOON)
+        await run.append((Kind.SIGNAL_RECEIVED, {"body": {"name": "x"}}), raised=raised)
+    assert await store.money.named() == [(TENANT, "run", hand.run_id)], "the other one had a budget from its start"
+    assert await store.money.version() != before
+    assert await store.money.budgets(TENANT) == []
+    below = replace(wish(hand, "b"), run_id="below")
+    assert (await ask(store, below)).verdict is Verdict.GRANTED
+    assert (await ask(store, replace(below, call="c", seat="d", most=Amount(calls=2)))).verdict is Verdict.LATER
+    await hand.end()
+    assert await store.money.named() == []
+
+
 async def test_budgets_are_set_changed_and_removed_and_their_version_tells(store: Store, desk: Desk):
     seen = [await store.money.version()]
     for change in (limit("user", "u", calls=1), limit("user", "u", calls=2), limit("user", "u", "day", calls=2)):

@@ -81,6 +81,12 @@ async def test_budgets_are_read_once_for_each_version(supervised: Any) -> None:
     assert there.asked == [("budgets",)] * 2, "that there are none any more is heard, not asked"
 
 
+async def test_a_budget_that_a_run_was_given_under_way_concerns_all_below_it(supervised: Any) -> None:
+    mine, _ = supervised(budgets=[("1-8", [("acme", "run", "r")])])
+    mine.heard("1-8")
+    assert [await mine.concerns(Payer("acme", "any", root)) for root in ("r", "s")] == [True, False]
+
+
 async def test_who_hears_nothing_asks_again_after_a_second(supervised: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, there = supervised(budgets=[(NONE, []), SET])
     now = 100.0
