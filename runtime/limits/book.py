@@ -1,6 +1,8 @@
 """All provider keys of a cluster, and the processes that ask with them."""
 
 from dataclasses import dataclass, field
+from heapq import nlargest
+from operator import itemgetter
 
 from runtime.limits.key import KeyLimiter
 from runtime.limits.messages import Batch, Key, Place, Where
@@ -11,6 +13,8 @@ HOLDER_SECONDS = 15.0
 IDLE_SECONDS = 3600.0
 """A key nobody has used for so long is forgotten, with what was learned about it."""
 MAX_KEYS = 10_000
+MAX_TOLD = 1000
+"""Limited spots that every process is told of each second; whoever asks at another one learns of its limit by the first refusal."""
 MAX_WAITING = 200_000
 """Asks that wait, of all keys together; who comes then waits in its own process, and says everything again until there is room."""
 
@@ -94,8 +98,11 @@ class Book:
         return tuple(Place(key, model, self.key(key).gate(model, now).learned(now)) for key, model in spots)
 
     def limited(self, now: float) -> tuple[Where, ...]:
-        """The spots that something is known about which no setting says."""
-        return tuple((key, model) for key, limiter in self.keys.items() for model in limiter.models if limiter.limited(model, now))
+        """The spots that something is known about which no setting says; of more than MAX_TOLD those used last."""
+        found = [(limiter.used_at, (key, model)) for key, limiter in self.keys.items() for model in limiter.models if limiter.limited(model, now)]
+        if len(found) > MAX_TOLD:
+            found = nlargest(MAX_TOLD, found, key=itemgetter(0))
+        return tuple(where for _, where in found)
 
     @property
     def waiting(self) -> int:

@@ -1,15 +1,17 @@
 """The limiter in virtual time: paces, turns, what refusals and headers teach, and what is left when somebody goes."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.limit_settings import ProviderLimits
 from runtime.limits.adaptive import FORGET_SECONDS
-from runtime.limits.book import HOLDER_SECONDS, IDLE_SECONDS, Book
+from runtime.limits.book import HOLDER_SECONDS, IDLE_SECONDS, MAX_TOLD, Book
 from runtime.limits.gate import Learned
-from runtime.limits.messages import Ask, Batch, Key, News, Place
+from runtime.limits.messages import Ask, Batch, Key, News, Place, Spot
 from runtime.limits.seen import Quota, Seen
 from tests.unit.limits.provider import KEY, Cluster, Provider, spot
 
@@ -77,6 +79,16 @@ def test_no_more_are_out_than_may_be() -> None:
     assert len(cluster.provider.sent) == 4
     cluster.run()
     assert cluster.now - 100.0 == pytest.approx(5.0)
+
+
+def test_processes_are_told_of_so_many_limited_spots_and_not_more() -> None:
+    book = Book()
+    for number in range(MAX_TOLD + 1):
+        at = Spot(replace(KEY, tenant=f"tenant-{number}"), "m", ProviderLimits())
+        book.take(Batch("a", number + 1, news=(News(at, refused=True, pause=600.0),), full=number == 0), 100.0 + number / 1000)
+    told = book.limited(102.0)
+    assert len(told) == MAX_TOLD
+    assert {key.tenant for key, _ in told} == {f"tenant-{number}" for number in range(1, MAX_TOLD + 1)}, "the one used longest ago is left out"
 
 
 def test_headers_limit_what_no_setting_does() -> None:
