@@ -15,6 +15,7 @@ from runtime.settings import Settings
 from runtime.steps.context import StepServices
 from runtime.steps.protocol import Item, StepCall, StepResult
 from runtime.steps.runner import StepRunner
+from tests.unit.steps.programs import code
 
 sys.path.insert(0, str(Path(__file__).parent / "modules"))  # the functions that the tests' steps name
 
@@ -138,3 +139,27 @@ async def web() -> AsyncIterator[Web]:
     async with server:
         yield web
         server.close()
+
+
+@pytest.fixture
+def output(run: Callable[..., Any], make_call: Callable[..., Any]) -> Callable[..., Any]:
+    """What a program gives."""
+
+    async def output(source: str, **inputs: Any) -> Any:
+        [result] = await run(make_call(code(source, **inputs)))
+        assert result.error is None, result.error
+        return result.output
+
+    return output
+
+
+@pytest.fixture
+def error(run: Callable[..., Any], make_call: Callable[..., Any]) -> Callable[..., Any]:
+    """How a program fails."""
+
+    async def error(source: str, *, memory: int | None = None, timeout_ms: int = 5000, **inputs: Any) -> dict[str, Any]:
+        [result] = await run(make_call(code(source, memory, **inputs), timeout_ms=timeout_ms))
+        assert result.error is not None, result.output
+        return result.error
+
+    return error
