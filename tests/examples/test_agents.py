@@ -10,10 +10,13 @@ import yaml
 
 from runtime.agents.loop import warm
 from runtime.agents.providers import Providers
+from runtime.engine.events import Kind
 from runtime.gateway import StartRequest
 from runtime.local import LocalPlatform
 from runtime.settings import Settings
-from tests.support.openai_server import Refuse, Text
+from runtime.store.money_protocol import UsageQuery
+from runtime.store.protocol import RunQuery
+from tests.support.openai_server import Refuse, Text, ToolCalls
 from tests.support.wires import Given, wires
 
 TEXT = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
@@ -36,7 +39,7 @@ async def carry_out(platform: LocalPlatform, name: str, mode: str = "simulated")
 
 
 def test_there_is_one_for_each_feature() -> None:
-    assert set(BLOCKS) == {"keep-going", "draft-and-revise", "support-chat", "read-scans", "bounded"}
+    assert set(BLOCKS) == {"keep-going", "draft-and-revise", "support-chat", "read-scans", "bounded", "paid-once"}
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -61,3 +64,19 @@ async def test_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) 
         second.server.default = lambda request: Text("Because seals wear out.")
         async with LocalPlatform(Settings(home=tmp_path, drain_ms=100)) as platform:
             assert await carry_out(platform, name, mode="live") == {"answer": "Because seals wear out."}
+
+
+async def test_what_was_answered_before_a_failure_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await warm()
+    async with wires("openai") as (wire,):
+        monkeypatch.setattr("runtime.steps.agent.Providers", lambda settings, *_rest: Providers(settings, Given({"openai": wire.credential()})))
+        wire.server.say(ToolCalls(("search_manual", {"query": "leak"})), Refuse(503), Text("The seal is worn."))
+        async with LocalPlatform(Settings(home=tmp_path, drain_ms=100)) as platform:
+            assert await carry_out(platform, "paid-once", mode="live") == {"answer": "The seal is worn."}
+            (run,) = await platform.store.journal.runs(RunQuery("default"))
+            events = await platform.store.journal.events(run.run_id)
+            (total,) = await platform.store.money.usage(UsageQuery("default", root_run=run.run_id))
+    calls = [event.body["name"] for event in events if event.kind is Kind.CALL_FINISHED]
+    assert calls.count("model") == 2
+    assert calls.count("tool:search_manual") == 1
+    assert (wire.server.calls, total.calls) == (3, 2)
