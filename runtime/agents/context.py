@@ -67,6 +67,8 @@ class AgentContext:
     """Bodies of the `call.finished` events this step (this item) already has, in their order."""
     record: Record | None = None
     """None journals nothing."""
+    hold: bool = False
+    """Whether whoever takes the outcome journals its `calls` with it."""
     observe: Observe | None = None
     speaker: Speaker | None = None
     """Where the text of model calls is heard while it comes. None: nowhere."""
@@ -100,10 +102,12 @@ class AgentOutcome:
     `cost_usd` is None when the price of the model is not known. `model` is the one that gave the answer. Besides, `simulated: true` when no
     model was asked, and `replayed`: how many of the calls came from the journal, when any did. `messages` is what was said in this step,
     without what came before it (runtime.agents.messages), when the context asks for it. `asks` is what has to be answered before there can be
-    an answer at all (runtime/engine/asks.py); nothing else but `usage` counts then.
+    an answer at all (runtime/engine/asks.py); nothing else but `usage` counts then. `calls` are bodies of finished calls that are not recorded
+    yet, when the context allows that.
     """
 
     output: Any
     usage: dict[str, Any] = field(default_factory=dict)
     messages: list[dict[str, Any]] | None = None
     asks: tuple[dict[str, Any], ...] = ()
+    calls: tuple[dict[str, Any], ...] = ()

@@ -25,6 +25,8 @@ class Ledger:
     def __init__(self, replay: Sequence[dict[str, Any]] = (), record: Record | None = None, source: Source | None = None) -> None:
         """`source`: where the results of calls come from that the journal has not; they are made when absent."""
         self._record = record
+        self._held: dict[str, Any] | None = None
+        self._holding = False
         self._source = source
         self._counts: Counter[str] = Counter()
         self._known: dict[tuple[str, str | None], deque[dict[str, Any]]] = {}
@@ -74,8 +76,26 @@ class Ledger:
                 body["usage"] = usage(result)
                 if body["usage"].pop("cached", False):
                     body["cached"] = True
-            await self._record(body)
+            if self._holding:
+                self._held = body
+            else:
+                await self._record(body)
         return result
+
+    def hold(self) -> None:
+        """The next call is perhaps the last one. It is kept back then, to be journalled with the step's result: one way and one commit for both."""
+        self._holding = True
+
+    def held(self) -> tuple[dict[str, Any], ...]:
+        """What was kept back, for the result."""
+        found, self._held, self._holding = self._held, None, False
+        return () if found is None else (found,)
+
+    async def settle(self) -> None:
+        """It was not the last one: record what was kept back before anything else happens."""
+        for body in self.held():
+            if self._record is not None:
+                await self._record(body)
 
     def made(self, name: str) -> int:
         """How many calls of this name there are so far, with the one under way: its number."""

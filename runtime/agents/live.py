@@ -27,9 +27,12 @@ from runtime.agents.toolbox import Toolbox
 from runtime.agents.tools import Tool, tools_of
 from runtime.agents.transcript import to_model, tool_talk
 from runtime.errors import StepFailed
+from runtime.values import INLINE_LIMIT
 
 REPAIRS = 3
 """So often a model may correct an answer, or the arguments of a tool."""
+MOST_HELD = INLINE_LIMIT // 6
+"""Characters of an answer that is journalled with the result of its step. Nothing may come between the two, and larger ones have to be stored first."""
 
 
 async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentContext) -> AgentOutcome:
@@ -46,11 +49,18 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
     prompt, settings = _shown(spec["prompt"], spec["attachments"]), _settings(spec, context)
     limits = UsageLimits(request_limit=spec["limits"]["turns"], total_tokens_limit=spec["limits"]["tokens"])
     try:
-        first = await straight.ask(model, prompt, spec["instructions"], settings) if _asks_once(spec, tools) else None
+        first = None
+        if _asks_once(spec, tools):
+            if context.hold and not context.keep_messages:
+                ledger.hold()
+            first = await straight.ask(model, prompt, spec["instructions"], settings)
         if first is not None and (text := straight.text_of(first)) is not None:
+            if len(text) > MOST_HELD:
+                await ledger.settle()
             straight.count(first, usage, limits)
             output, said = text, list[ModelMessage]([first])
         else:
+            await ledger.settle()
             result = await agent.run(
                 prompt,
                 message_history=to_model(spec["history"], tools=bool(tools)),
@@ -67,8 +77,9 @@ async def run_live(spec: dict[str, Any], models: Sequence[str], context: AgentCo
             output, said = result.output, result.new_messages()
         by = answered_by(said)
         spent = _spent(usage, toolbox, ledger) | model.saved | ({} if by is None else {"model": by})
-        return AgentOutcome(output, spent, _told(spec, said, tools, output) if context.keep_messages else None)
+        return AgentOutcome(output, spent, _told(spec, said, tools, output) if context.keep_messages else None, calls=ledger.held())
     except (StepFailed, AgentRunError, UserError) as error:
+        await ledger.settle()
         failed = classify(error, model.current.provider, model.secrets)
         if failed.error_code == "model_output_invalid":
             await ledger.discard()

@@ -125,7 +125,8 @@ class Turns:
         work = Work(head=slot.state.head)
         with self._marks.turning(slot.run_id):
             reach("turn.before", slot.row.workflow)
-            self._record(slot, calls, work, now)
+            self._record(slot, [(call.step_key, call.body) for call in calls], work, now)
+            self._record(slot, [(result.step_key, body) for result in results for body in result.calls], work, now)
             turn = advance(slot.state, now=now, results=results, messages=messages, recover=slot.recover, hold=draining, patience_ms=self._patience_ms)
         work.add(turn)
         await self._complete(slot, turn, work, now)
@@ -163,14 +164,14 @@ class Turns:
         append = Append(slot.run_id, state.epoch, state.head, (), state.status, waiting_for=state.waiting_for, release=True, wake_at=now)
         await self._journal.append(append)
 
-    def _record(self, slot: Slot, calls: Sequence[Recorded], work: Work, now: int) -> None:
+    def _record(self, slot: Slot, calls: Sequence[tuple[str, dict[str, Any]]], work: Work, now: int) -> None:
         """Journal finished model and tool calls of steps that are under way; after a step's end (it was canceled, say) nothing follows."""
-        for call in calls:
-            name, iteration = split_key(call.step_key)
+        for step_key, body in calls:
+            name, iteration = split_key(step_key)
             step = slot.state.steps[name]
             if step.status is not StepStatus.RUNNING or step.iteration != iteration:
                 continue
-            event = Event(slot.state.head + 1, slot.state.epoch, Kind.CALL_FINISHED, now, call.step_key, body=call.body)
+            event = Event(slot.state.head + 1, slot.state.epoch, Kind.CALL_FINISHED, now, step_key, body=body)
             evolve(slot.state, event)
             work.events.append(event)
             if (row := ledger_row(slot, event)) is not None:

@@ -49,7 +49,7 @@ class AgentKind:
         context, stage = self._context(spec, work), self._services.stage
         context = context if stage is None else stage.context(context, spec, work)
         outcome = await loop.run_agent(spec, mode=work.call.mode, default_model=work.call.model, context=context)
-        return Outcome(outcome.output, outcome.usage, outcome.messages, outcome.asks)
+        return Outcome(outcome.output, outcome.usage, outcome.messages, outcome.asks, tuple({**body, "index": work.index} for body in outcome.calls))
 
     async def close(self) -> None:
         """Close the connections to providers and tools."""
@@ -65,6 +65,7 @@ class AgentKind:
             timeout=None if call.timeout_ms is None else call.timeout_ms / 1000,
             replay=[body for body in call.calls if body.get("index") == work.index],
             record=None if record is None else partial(record, call, work.index),
+            hold=record is not None,
             observe=self._services.observe,
             layers=self._layers(spec, work),
             span=work.span,

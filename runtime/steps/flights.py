@@ -72,7 +72,7 @@ class Flight:
         self.done = False
 
     def result(self, output: Any, error: dict[str, Any] | None, usage: dict[str, Any], artifacts: tuple[dict[str, Any], ...], **besides: Any) -> StepResult:
-        """The result as the first receiver gets it; `besides` are `messages` and `asks`."""
+        """The result as the first receiver gets it; `besides` are `messages`, `asks` and `calls`."""
         call = self.batch.call
         index = None if self.item is None else self.item.index
         return StepResult(call.run_id, call.epoch, call.step, self.attempt, call.iteration, index, output, error, usage, artifacts, **besides)
@@ -100,13 +100,16 @@ class Kept:
         return (run_id, key) in self._results
 
     def take(self, run_id: str, key: FlightKey, epoch: int, attempt: int) -> tuple[StepResult, int] | None:
-        """What an earlier owner was given, as a result of `epoch` and `attempt`; None when there is none, it is too old, or it failed anyway."""
+        """What an owner was given before, as a result of `epoch` and `attempt`; None when there is none, it is too old, or it failed anyway.
+
+        It may be the same owner: one whose commit had an unknown outcome reads its run anew, and has forgotten what came in meanwhile.
+        """
         found = self._results.get((run_id, key))
         self._drop((run_id, key))
         if found is None or found[2] < time.monotonic():
             return None
         result, size, _ = found
-        if epoch <= result.epoch or result.error is not None:
+        if epoch < result.epoch or result.error is not None:
             return None
         return replace(result, epoch=epoch, attempt=attempt), size
 

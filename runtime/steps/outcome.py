@@ -28,6 +28,8 @@ class Outcome:
     """What was said, of an agent that was asked to tell."""
     asks: tuple[dict[str, Any], ...] = ()
     """What has to be answered before there can be an output."""
+    calls: tuple[dict[str, Any], ...] = ()
+    """Bodies of finished calls that are not recorded yet."""
 
 
 async def plain(value: Any, store: ArtifactStore, limit: int) -> tuple[Any, int]:

@@ -95,6 +95,13 @@ class StepResult:
     """What an agent and its model said, when the call asks for it: JSON, or a value reference when it is large."""
     asks: tuple[dict[str, Any], ...] = ()
     """What has to be answered before the attempt can go on (runtime/engine/asks.py); neither `output` nor `error` counts then."""
+    calls: tuple[dict[str, Any], ...] = ()
+    """Bodies of the last calls of an attempt that has an output. The host journals them with it."""
+
+    @property
+    def step_key(self) -> str:
+        """As in `StepCall`."""
+        return self.step if self.iteration is None else f"{self.step}#{self.iteration}"
 
 
 class Executor(Protocol):

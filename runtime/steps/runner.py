@@ -191,9 +191,15 @@ class StepRunner(Executor):
         if outcome.asks:
             return flight.result(None, None, outcome.usage, tuple(work.saved), asks=outcome.asks), len(to_json(outcome.asks))
         limit = self._services.settings.max_output_bytes
-        output, size = await plain(outcome.output, self._services.artifacts, limit)
+        try:
+            output, size = await plain(outcome.output, self._services.artifacts, limit)
+        except StepFailed:
+            if (record := self._services.record) is not None:
+                for body in outcome.calls:  # paid for all the same
+                    await record(work.call, work.index, body)
+            raise
         messages, said = (None, 0) if outcome.messages is None else await plain(outcome.messages, self._services.artifacts, limit)
-        return flight.result(output, None, outcome.usage, tuple(work.saved), messages=messages), size + said
+        return flight.result(output, None, outcome.usage, tuple(work.saved), messages=messages, calls=outcome.calls), size * (1 + len(outcome.calls)) + said
 
     def _work_of(self, flight: Flight) -> Work:
         timeout = flight.batch.call.timeout_ms
@@ -246,5 +252,4 @@ class StepRunner(Executor):
     def _keep(self, result: StepResult, size: int) -> None:
         # Questions are not kept: an owner that knows their answers would get them again.
         if not result.asks and (result.error is None or result.error["code"] != "canceled"):
-            step_key = result.step if result.iteration is None else f"{result.step}#{result.iteration}"
-            self._kept.keep((step_key, result.index), result, size)
+            self._kept.keep((result.step_key, result.index), result, size)

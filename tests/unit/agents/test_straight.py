@@ -101,3 +101,50 @@ async def test_a_text_needs_no_loop(wire, told, monkeypatch):
 
     monkeypatch.setattr(live.Agent, "run", no_loop)
     assert (await told([Text("blue")], straight=True))["output"] == "blue"
+
+
+@pytest.fixture
+async def holding(wire, functions) -> AsyncIterator[Callable[..., Any]]:
+    """Run an agent whose last call may travel with its result; the outcome or the error, and what was recorded before."""
+    providers = Providers(Settings(), Given({wire.provider: wire.credential()}))
+
+    async def run(*answers: Any, keep_messages: bool = False, **agent: Any) -> tuple[Any, list[str]]:
+        wire.server.say(*answers)
+        recorded: list[str] = []
+
+        async def record(body: dict[str, Any]) -> None:
+            recorded.append(f"{body['name']} {body['n']}")
+
+        context = AgentContext(providers, functions.resolve, timeout=20, record=record, hold=True, keep_messages=keep_messages)
+        try:
+            return await run_agent({"prompt": "the question", **agent}, mode="live", default_model=wire.model, context=context), recorded
+        except StepFailed as error:
+            return error, recorded
+
+    yield run
+    await providers.aclose()
+
+
+async def test_the_last_call_travels_with_the_result(holding):
+    outcome, recorded = await holding(Text("blue"))
+    assert (outcome.output, recorded) == ("blue", [])
+    (call,) = outcome.calls
+    assert (call["name"], call["n"], call["usage"]["input_tokens"]) == ("model", 1, 100)
+    assert call["result"]["parts"][0]["content"] == "blue"
+
+
+async def test_a_call_after_which_the_loop_goes_on_is_recorded_first(holding, wire):
+    outcome, recorded = await holding(Text(""), Text("blue"))
+    assert (outcome.output, outcome.calls, recorded) == ("blue", (), ["model 1", "model 2"])
+    assert wire.server.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "agent"),
+    [(Text("x" * 20_000), {}), (Text("blue"), {"keep_messages": True}), (Text("blue"), {"limits": {"tokens": 50}})],
+    ids=["large", "with messages", "too many tokens"],
+)
+async def test_a_call_that_is_not_small_change_is_recorded_at_once(holding, answer, agent):
+    found, recorded = await holding(answer, **agent)
+    assert recorded == ["model 1"]
+    assert isinstance(found, StepFailed) or found.calls == ()

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from runtime.steps.protocol import StepCall, StepResult
 from runtime.store.fsck import fsck
 from runtime.store.protocol import AppendOutcome
 from tests.unit.host.world import Hands, World, a_world, flow, python
@@ -38,6 +40,26 @@ async def test_a_finished_call_inside_a_step_is_journalled_and_given_to_the_next
     assert (await world.end(run_id)).status == "succeeded"
     assert "call.finished" in await world.kinds(run_id)
     assert [len(calls) for calls in seen] == [0, 1]
+
+
+class PaidHands(Hands):
+    """Their results bring the call they were paid with."""
+
+    async def _one(self, call: StepCall, item: Any) -> StepResult:
+        result = await super()._one(call, item)
+        return replace(result, calls=({"name": "model", "n": 1, "result": result.output, "index": result.index},))
+
+
+async def test_the_last_call_is_journalled_with_the_result_it_came_with(world: World) -> None:
+    host = await world.host(PaidHands())
+    run_id = await world.submit(flow(each=python(map={"over": "[5, 6, 7]"}), then=python(needs=["each"])))
+    host.nudge([run_id])
+    assert (await world.end(run_id)).status == "succeeded"
+    kinds = await world.kinds(run_id)
+    assert kinds.count("call.finished") == 4
+    assert kinds.index("call.finished") < kinds.index("items.finished")
+    assert [kind for kind in kinds if kind in {"call.finished", "step.succeeded"}][-2:] == ["call.finished", "step.succeeded"]
+    assert list(await fsck(world.store)) == []
 
 
 async def test_a_call_that_finishes_after_its_step_was_canceled_is_not_journalled(world: World) -> None:

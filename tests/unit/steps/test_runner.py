@@ -112,7 +112,7 @@ async def test_unknown_kind_is_an_error(run, make_call):
 
 async def test_outputs_become_plain_json(run, make_call):
     assert (await run(make_call(python("tuples"))))[0].output == {"pair": [1, [2, 3]], "5": "five"}
-    assert (await run(make_call(python("lone_surrogate"))))[0].output == "a\ufffdb \U0001f600"
+    assert (await run(make_call(python("lone_surrogate"), run_id="run-2")))[0].output == "a\ufffdb \U0001f600"
 
 
 async def test_large_output_is_stored_and_referred_to(run, make_call, services):
@@ -215,6 +215,13 @@ async def test_result_nobody_was_there_for_goes_to_the_next_owner(runner, make_c
     assert [result.output for result in await collect(runner, make_call(python("note", value="again"), attempt=2))] == ["again"]
 
 
+async def test_an_owner_that_has_forgotten_a_result_gets_it_again(runner, make_call):
+    """One whose commit had an unknown outcome reads its run anew, under the same epoch."""
+    paid, again = make_call(python("note", value="paid")), make_call(python("note", value="again"))
+    assert [result.output for result in await collect(runner, paid) + await collect(runner, again)] == ["paid", "paid"]
+    assert sample_steps.seen == ["paid"]
+
+
 async def test_canceled_runs_leave_no_results_behind(runner, make_call):
     results = runner.execute([make_call(python("wait_for_release"))])
     first = asyncio.ensure_future(anext(results))
@@ -229,7 +236,7 @@ async def test_batches_are_bounded_in_number_and_size(runner, make_call):
     small = [batch async for batch in runner.execute([make_call(python("noop"), items=list(range(1000)))])]
     assert max(map(len, small)) <= BATCH_RESULTS
     assert sorted(result.index for batch in small for result in batch) == list(range(1000))
-    big = [batch async for batch in runner.execute([make_call(python("large", size=60_000), items=list(range(50)))])]
+    big = [batch async for batch in runner.execute([make_call(python("large", size=60_000), items=list(range(50)), run_id="run-2")])]
     assert max(map(len, big)) <= 2**20 // 60_000
     assert sum(map(len, big)) == 50
 
@@ -277,7 +284,7 @@ async def test_named_artifacts_travel_in_the_result(run, make_call, services):
     [saved] = result.artifacts
     assert saved == {"name": "report.md", "digest": result.output["sha256"], "size": 8, "media_type": "text/markdown", "step": "work"}
     assert await services.artifacts.get(saved["digest"]) == b"# Report"
-    [threaded] = await run(make_call(python("save_in_thread", data="hello")))
+    [threaded] = await run(make_call(python("save_in_thread", data="hello"), run_id="run-2"))
     assert await services.artifacts.get(threaded.artifacts[0]["digest"]) == b"hello"
 
 
