@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 from pathlib import Path
 
 import httpx2
-import psutil
 import pytest
 
-from tests.ray.conftest import Platform, until
+from tests.ray.conftest import Platform
 from tests.scenarios.all import SCENARIOS
 from tests.scenarios.stage import MODELS, Props, Scenario, Stage, play
 from tests.support.thread_loop import ThreadLoop
@@ -17,12 +18,15 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 
 def kill(platform: Platform) -> None:
-    """Kill every AgentActor and every WorkflowActor at once, so that nobody is left to tell the next owner what was under way."""
-    titles = ("ray::AgentActor", "ray::WorkflowActor")
-    found = [until(lambda known=title: platform.processes(known)) for title in titles]
-    for process in [process for processes in found for process in processes]:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it has gone with its actor meanwhile
-            process.kill()
+    """Kill every AgentActor and every WorkflowActor at once, so that nobody is left to tell the next owner what was under way.
+
+    Ray knows them, not the titles of their processes: those name the call an actor is at, when it has one.
+    """
+    found = [actor["pid"] for actor in platform.actors() if actor["class_name"] in {"AgentActor", "WorkflowActor"}]
+    assert len(found) >= 2
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):  # it has gone with its actor meanwhile
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("provider", MODELS)
