@@ -92,6 +92,8 @@ class Scene:
     """Owners that went down with something larger: for the times of take-over, not for the count."""
     violations: list[str] = field(default_factory=list)
     """Found while injecting, by faults that promise more than the checks look at."""
+    alone: bool = True
+    """Whether this is the only kind of fault. How fast something is back is a promise for that: behind a restart of everything it is noted, not judged."""
 
     @property
     def done(self) -> int:

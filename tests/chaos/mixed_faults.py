@@ -23,7 +23,7 @@ async def mix(scene: Scene) -> None:
         scene.rng.shuffle(kinds)
         for nemesis, times in kinds:
             if scene.done < scene.count:
-                await nemesis(replace(scene, count=min(scene.count, scene.done + times)))
+                await nemesis(replace(scene, count=min(scene.count, scene.done + times), alone=False))
 
 
 async def nothing(scene: Scene) -> None:
