@@ -14,12 +14,14 @@ from tests.chaos.values import digest
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
 SECONDS = 60.0
+LIMITS = httpx2.Limits(max_connections=500, max_keepalive_connections=8)
+"""Few of them stay open: this client closes idle ones only when it is asked again, and they would count as the AgentActor's own."""
 
 
 def _client() -> httpx2.AsyncClient:
     loop = asyncio.get_running_loop()
     if loop not in _clients:
-        _clients[loop] = httpx2.AsyncClient(timeout=SECONDS, trust_env=False, limits=httpx2.Limits(max_connections=500, max_keepalive_connections=100))
+        _clients[loop] = httpx2.AsyncClient(timeout=SECONDS, trust_env=False, limits=LIMITS)
     return _clients[loop]
 
 
