@@ -11,6 +11,7 @@ from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
+from runtime.agents import prices
 from runtime.agents.asked import of_model
 from runtime.agents.asking import Call, Layer, Request, through
 from runtime.agents.caching import CACHED, SAVED_USD
@@ -156,6 +157,7 @@ class LedgerModel(WrapperModel):
             # The client's own timeout is for each read: an answer that drips for ever never meets it.
             async with asyncio.timeout(seconds):
                 response = await self._streaming.ask(choice.model, request.messages, settings, request.parameters, call=self._ledger.made("model"))
+            prices.note(response)
             status = "success"
         except Exception as error:
             failed = classify(error, choice.provider, self.secrets)

@@ -8,8 +8,6 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RunUsage, UsageLimits
 
-from runtime.agents import prices
-
 ENDS = frozenset({None, "stop"})
 """Reasons to finish after which a text is what the model wanted to say."""
 
@@ -44,8 +42,6 @@ def text_of(response: ModelResponse) -> str | None:
 
 def count(response: ModelResponse, usage: RunUsage, limits: UsageLimits) -> None:
     """Add what the answer took to `usage`, as the loop does. Raises UsageLimitExceeded."""
-    if response.usage.cost is None:
-        response.usage.cost = prices.paid(response)
     usage.requests += 1
     usage.incr(response.usage)
     limits.check_tokens(usage)
