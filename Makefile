@@ -31,8 +31,8 @@ down: $(RUNTIME_STAMP) ## Drain the platform and stop it
 	@$(BIN)/agentic down
 
 test: $(DEV_STAMP) ## The fast tests: unit, contract, API, examples, Ray (under five minutes on two cores)
-	@$(BIN)/python -m pytest $(TESTS) -q -n 2
-	@$(BIN)/python -m pytest tests/ray -q -s --ignore=tests/ray/test_canaries.py
+	@$(BIN)/python -m pytest $(TESTS) -q -n 2 -m "not long"
+	@$(BIN)/python -m pytest tests/ray -q -s -m "not long"
 
 check: lint types ## Lint, formatting, types and import rules
 
@@ -58,7 +58,8 @@ chaos-long: $(DEV_STAMP) ## Every fault up to its bar, in shards that go on wher
 	@$(BIN)/python -m tests.chaos long
 
 e2e: $(DEV_STAMP) ## The whole platform from the outside, and in its container (needs root and Docker)
-	@$(BIN)/python -m pytest tests/ray/test_canaries.py tests/e2e -q
+	@$(BIN)/python -m pytest $(TESTS) tests/ray -q -s -m long
+	@$(BIN)/python -m pytest tests/e2e -q
 	@deploy/docker/try.sh
 
 lock: $(DEV_STAMP) ## Resolve the dependencies anew and write both lock files

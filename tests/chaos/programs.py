@@ -171,7 +171,10 @@ class Writer:
         self._add(nodes.Http(self._name("fhttp"), self._parts(), fail_first=self.rng.randint(1, 2)))
 
     def _agent(self) -> None:
-        script = "[[script: 429 retry_after=0.2 x1]]" if self.rng.random() < 0.1 else ""
+        chance, script = self.rng.random(), ""
+        if chance < 0.1:
+            # Rarely a 429: it says that we ask too fast, and whoever hears it from every tenth call whatever the pace ends at one call a second.
+            script = f"[[script: {429 if chance < 0.01 else 503} retry_after=0.2 x1]]"
         self._add(nodes.Agent(self._name("agent"), options={"needs": self._needs()}, script=script))
 
     def _map_effect(self) -> None:

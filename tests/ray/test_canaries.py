@@ -17,7 +17,7 @@ from tests.canaries import Canaries
 from tests.ray.conftest import free_port, until
 from tests.support.openai_server import OpenAIServer, Refuse
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 MODULE = "tests.ray.functions_canaries"
 SETTINGS = {
     "openai_api_key": "OPENAI_API_KEY",

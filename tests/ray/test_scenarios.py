@@ -14,7 +14,7 @@ from tests.scenarios.all import SCENARIOS
 from tests.scenarios.stage import MODELS, Props, Scenario, Stage, play
 from tests.support.thread_loop import ThreadLoop
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(240)]
 
 
 def kill(platform: Platform) -> None:

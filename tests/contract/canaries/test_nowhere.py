@@ -44,7 +44,7 @@ from tests.support.mcp_server import mcp_server
 from tests.support.openai_server import OpenAIServer, Raw, Refuse, Text, ToolCalls, openai_server
 from tests.support.receiver import Receiver, receiving
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 TENANT, OTHER = "default", "acme"
 MODULE = "tests.contract.canaries.functions"
 ONCE = {"max_attempts": 1}

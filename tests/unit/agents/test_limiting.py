@@ -126,7 +126,7 @@ async def test_a_hundred_parallel_callers_learn_the_limit_by_hitting_it(wire, ag
 
 
 async def test_a_hundred_parallel_callers_heed_what_the_headers_say(wire, agents) -> None:
-    gate = wire.server.default = Turnstile(40)
+    gate = wire.server.default = Turnstile(60)  # twice of what is allowed: what was sent evenly may arrive in a bunch on a machine that is busy
     wire.server.beside = {NAMES[wire.provider].format("limit"): str(30 * 60)}
     told = agents()
     await told.ask()

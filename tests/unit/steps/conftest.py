@@ -146,7 +146,7 @@ def output(run: Callable[..., Any], make_call: Callable[..., Any]) -> Callable[.
     """What a program gives."""
 
     async def output(source: str, **inputs: Any) -> Any:
-        [result] = await run(make_call(code(source, **inputs)))
+        [result] = await run(make_call(code(source, **inputs), run_id=f"run-{next(_numbers)}"))
         assert result.error is None, result.error
         return result.output
 

@@ -60,7 +60,7 @@ async def test_an_idle_worker_that_died_is_replaced(output, run, make_call):
     assert await output("return 1") == 1
     for worker in workers():
         worker.kill()
-    [result] = await run(make_call(code("return 2")))
+    [result] = await run(make_call(code("return 2"), run_id="another"))
     assert result.output == 2 or result.error["code"] == "worker_died"  # whether its death was noticed before
     assert await output("return 3") == 3
 

@@ -50,7 +50,7 @@ async def test_text_with_its_own_content_type_is_sent_as_it_is(run, make_call, w
     await run(make_call(http(f"{web.url}/t", method="PUT", body="<a/>", headers={"Content-Type": "application/xml", "Idempotency-Key": "mine"})))
     assert web.requests[0].body == b"<a/>"
     assert web.requests[0].headers["idempotency-key"] == "mine"
-    await run(make_call(http(f"{web.url}/t", method="PUT", body="text")))
+    await run(make_call(http(f"{web.url}/t", method="PUT", body="text"), run_id="run-2"))
     assert web.requests[1].body == b'"text"'
 
 
@@ -63,7 +63,7 @@ async def test_bodies_by_their_type(run, make_call, web, answer, services):
     web.answers["/cut"] = answer(200, gzip.compress(b'"packed"')[:-9], "Content-Type: application/json", "Content-Encoding: gzip")
     web.answers["/br"] = answer(200, b"xxxx", "Content-Encoding: br")
     web.answers["/png"] = answer(200, b"\x89PNG", "Content-Type: image/png")
-    [text], [odd], [bad], [nan], [packed], [cut], [brotli], [png] = [await run(make_call(http(f"{web.url}{path}"))) for path in web.answers]
+    [text], [odd], [bad], [nan], [packed], [cut], [brotli], [png] = [await run(make_call(http(f"{web.url}{path}"), run_id=path)) for path in web.answers]
     assert text.output["body"] == "früh"
     assert odd.output["body"] == "abc"
     assert packed.output["body"] == "packed"
@@ -100,8 +100,8 @@ async def test_no_cookie_of_one_run_reaches_another(run, make_call, web, answer)
 
 async def test_connections_are_shared(run, make_call, web, answer):
     web.answers["/s"] = answer()
-    for _ in range(5):
-        await run(make_call(http(f"{web.url}/s")))
+    for number in range(5):
+        await run(make_call(http(f"{web.url}/s"), run_id=f"run-{number}"))
     assert (len(web.requests), web.connections) == (5, 1)
 
 
@@ -207,7 +207,7 @@ async def test_certificates_are_checked_for_the_name_that_was_asked(services: St
         runner = StepRunner(services, {"http": HttpKind(services, outbound)})
         outcomes = {}
         for name in ("svc.test", "other.test"):
-            async for [result] in runner.execute([make_call(http(f"https://{name}:{port}/"))]):
+            async for [result] in runner.execute([make_call(http(f"https://{name}:{port}/"), run_id=name)]):
                 outcomes[name] = result
         await runner.close()
     assert outcomes["svc.test"].output["status"] == 200
