@@ -30,7 +30,7 @@ up: $(RUNTIME_STAMP) ## Start the platform, run the main example before your eye
 down: $(RUNTIME_STAMP) ## Drain the platform and stop it
 	@$(BIN)/agentic down
 
-test: $(DEV_STAMP) ## The fast tests: unit, contract, API, examples, Ray (under five minutes on two cores)
+test: $(DEV_STAMP) ## The fast tests: unit, contract, API, examples, Ray (about ten minutes on two cores)
 	@$(BIN)/python -m pytest $(TESTS) -q -n 2 -m "not long"
 	@$(BIN)/python -m pytest tests/ray -q -s -m "not long"
 
