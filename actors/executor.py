@@ -19,7 +19,7 @@ from runtime.host.dispatch import lost
 from runtime.steps.protocol import Executor, Item, StepCall, StepResult
 
 DIRECT = 2
-"""Up to this many calls of one tick go out one by one: each is then faster than in a batch."""
+"""Up to this many calls and items of one tick go out one by one: each is then faster than in a batch."""
 BLOCK = 256
 """Items of a map that stay together; aligned, so that the next owner sends the same items to the same actor."""
 AGENT_BLOCK = 8
@@ -34,6 +34,11 @@ Queue = asyncio.Queue[list[StepResult] | None]
 def weight(calls: Sequence[StepCall]) -> int:
     """Results to come."""
     return sum(1 if call.items is None else len(call.items) for call in calls)
+
+
+def singly(calls: Sequence[StepCall]) -> list[StepCall]:
+    """The same, each for one result: what has ended must not wait for its neighbour to be told."""
+    return [one for call in calls for one in ([call] if call.items is None else [replace(call, items=(item,)) for item in call.items])]
 
 
 def blocks(call: StepCall) -> list[tuple[str, tuple[Item, ...]]]:
@@ -115,7 +120,7 @@ class RayExecutor(Executor):
         queue: Queue = asyncio.Queue()
         pumps = []
         for agent, sent in by_agent.items():
-            flights = [self._direct(agent, [call]) for call in sent] if weight(sent) <= DIRECT else [self._batch(agent, sent)]
+            flights = [self._direct(agent, [one]) for one in singly(sent)] if weight(sent) <= DIRECT else [self._batch(agent, sent)]
             pumps += [asyncio.create_task(_pump(flight, queue)) for flight in flights]
         async for batch in _drain(queue, pumps):
             yield batch

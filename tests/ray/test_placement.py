@@ -9,7 +9,7 @@ import pytest
 from actors import wire
 from actors.batch import read, submission_id
 from actors.capacity import agent_bounds, agents_needed, workflow_bounds, workflows_needed
-from actors.executor import AGENT_BLOCK, BLOCK, blocks
+from actors.executor import AGENT_BLOCK, BLOCK, blocks, singly
 from actors.fleet import TOGETHER, UNEVEN, Fleet
 from actors.resources import ray_options
 from runtime.definition.model import Resources
@@ -91,6 +91,15 @@ def test_agent_steps_of_a_map_are_spread(size: int) -> None:
         placed[crowd.place(key, len(part)).name] += len(part)
     assert max(placed.values()) <= max(TOGETHER, UNEVEN * 200 / size + AGENT_BLOCK)
     assert len(placed) == size
+
+
+def test_few_items_go_out_one_by_one() -> None:
+    """A request brings all of its results at once, and none may wait for another."""
+    assert [(one.step, one.items and [item.index for item in one.items]) for one in singly([call(items=2, start=7), call()])] == [
+        ("step", [7]),
+        ("step", [8]),
+        ("step", None),
+    ]
 
 
 def test_calls_and_results_survive_the_way() -> None:
