@@ -8,6 +8,8 @@ from runtime.limits.seen import Quota, Seen
 
 DEFAULT_PAUSE = 1.0
 """Seconds after a refusal that does not say how long to wait."""
+MAX_PATIENCE = 30.0
+"""When the first request after a pause is refused too, the next pause is twice as long, up to so many seconds."""
 MAX_PAUSE = 3600.0
 """No provider stops us for longer than this without being asked again."""
 REGULATE_SECONDS = 0.25
@@ -37,8 +39,9 @@ class Gate:
         self._steady: Pace | None = None
         """At the pace that refusals have taught."""
         self._adaptive = Adaptive()
-        self._recent = Recent()
+        self._recent, self._refused = Recent(), Recent()
         self._regulated_at = 0.0
+        self._patience = DEFAULT_PAUSE
 
     def limit(self, requests: float | None, tokens: float | None, now: float) -> None:
         """These are the limits a minute from now on, None: there is none."""
@@ -79,10 +82,19 @@ class Gate:
         limit of requests that was to be kept.
         """
         self.refusals += 1
+        self._refused.add(now)
         pace = max(pace, self._recent.per_minute(now))
-        if self._adaptive.refused(sent_at, pace, pace if known is None else known, now):
-            self._regulate(now, anyway=True)
-        self.pause(DEFAULT_PAUSE if after is None else after, now)
+        share = min(1.0, self._refused.count(now) / max(1, self._recent.count(now)))
+        verdict = self._adaptive.refused(sent_at, pace, known, share, now)
+        self._regulate(now, anyway=True)
+        if verdict != "known":
+            self._patience = min(MAX_PATIENCE, self._patience * 2) if verdict == "still" else DEFAULT_PAUSE
+        # A provider that names a time and then refuses again does not know it either.
+        self.pause(after if after is not None and verdict != "still" else max(after or 0.0, self._patience), now)
+
+    def answered(self, sent_at: float) -> None:
+        """A request that was sent then was not refused."""
+        self._adaptive.answered(sent_at)
 
     def pause(self, seconds: float, now: float) -> None:
         """Nothing goes out for so long, and nothing piles up meanwhile."""

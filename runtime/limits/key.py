@@ -48,6 +48,8 @@ class KeyLimiter:
             gate.refuse(news.pause, sent_at=now - news.age, pace=news.pace, known=min(known, default=None), now=now)
         elif news.pause is not None:
             gate.pause(news.pause, now)
+        else:
+            gate.answered(now - news.age)
 
     def serve(self, now: float) -> list[Waiting]:
         """Those that go out now."""

@@ -5,6 +5,9 @@ at once leaves everybody else waiting for the rest of it. So units go out evenly
 """
 
 MINUTE = 60.0
+MARGIN = 0.005
+"""Requests do not arrive as evenly as they are sent. This share of a minute, 0.3 s, may one of them take longer than another without a minute
+of whoever counts at the other end having too many."""
 BURST_SHARE = 240
 """A minute's limit divided by this may go at once, at least one unit: a quarter of a second's worth."""
 
@@ -57,6 +60,6 @@ class Pace:
     def _set(self, limit: float) -> None:
         self._limit = limit
         self._burst = max(1, int(limit) // BURST_SHARE)
-        # Spaced like this, a burst and what follows it within a minute are `limit` together. The rest keeps rounding on the safe side.
-        self._spacing = MINUTE / (limit - self._burst + 1) * (1 + 1e-9)
+        # Spaced like this, a burst and what follows it within a minute are `limit` together; the margin comes on top.
+        self._spacing = MINUTE / (limit - self._burst + 1) * (1 + MARGIN)
         self._slack = (self._burst - 1) * self._spacing

@@ -2,6 +2,7 @@
 any of its processes. A platform of its own, because secrets are planted before anything starts.
 """
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -50,7 +51,7 @@ def flow() -> dict[str, Any]:
     return {"name": "canaries", "steps": steps}
 
 
-async def test_no_secret_comes_out_of_a_cluster(tmp_path: Path, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_comes_out_of_a_cluster(tmp_path: Path, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
     canaries = Canaries()
     for name, variable in SETTINGS.items():
         secret = canaries.new(variable, awkward=False)
@@ -82,7 +83,7 @@ async def test_no_secret_comes_out_of_a_cluster(tmp_path: Path, model: OpenAISer
         held = {tmp_path / name for name in ("api-key", "secret-key")} | {files.token, files.config}
         assert canaries.in_folder(files.folder) == []
         assert canaries.in_folder(tmp_path, but=held) == []
-        assert await canaries.in_database(wanted.database) == []
+        assert asyncio.run(canaries.in_database(wanted.database)) == []
     finally:
         stop_platform(wanted)
     assert canaries.in_folder(tmp_path, but=held) == []

@@ -1,6 +1,7 @@
 """A provider in virtual time, and a cluster's worth of requests to it: nothing here waits."""
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,6 +40,36 @@ class Provider:
             return None
         self.refused.append(now)
         return self._second + 1 - now
+
+
+@dataclass
+class Erratic(Provider):
+    """Refuses every so manieth request, however slowly they come."""
+
+    every: int = 10
+
+    def ask(self, now: float) -> float | None:
+        self.sent.append(now)
+        if len(self.sent) % self.every:
+            return None
+        self.refused.append(now)
+        return 1.0
+
+
+@dataclass
+class Strict(Provider):
+    """Takes so many requests in any 60 seconds and asks to come again after one second."""
+
+    limit: int = 60
+    taken: list[float] = field(default_factory=list)
+
+    def ask(self, now: float) -> float | None:
+        self.sent.append(now)
+        if len(self.taken) - bisect_right(self.taken, now - MINUTE) < self.limit:
+            self.taken.append(now)
+            return None
+        self.refused.append(now)
+        return 1.0
 
 
 @dataclass

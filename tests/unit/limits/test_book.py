@@ -13,7 +13,7 @@ from runtime.limits.book import HOLDER_SECONDS, IDLE_SECONDS, MAX_TOLD, Book
 from runtime.limits.gate import Learned
 from runtime.limits.messages import Ask, Batch, Key, News, Place, Spot
 from runtime.limits.seen import Quota, Seen
-from tests.unit.limits.provider import KEY, Cluster, Provider, spot
+from tests.unit.limits.provider import KEY, Cluster, Erratic, Provider, Strict, spot
 
 
 def asks(count: int, run: str = "r", first: int = 1, tokens: int = 0, model: str = "m", **limits: int) -> list[Ask]:
@@ -159,8 +159,49 @@ def test_a_burst_of_refusals_halves_once() -> None:
         cluster.say(news=(News(spot(), refused=True, pause=1.0, pace=1200, age=0.05),))
     assert cluster.book.key(KEY).gate("m", cluster.now).learned(cluster.now).adaptive == pytest.approx(600)
     cluster.now += 10
-    cluster.say(news=(News(spot(), refused=True, pause=1.0, pace=1200, age=0.05),))
+    cluster.say(news=(News(spot(), age=0.05), News(spot(), refused=True, pause=1.0, pace=1200, age=0.05)))
     assert cluster.book.key(KEY).gate("m", cluster.now).learned(cluster.now).adaptive == pytest.approx(300)
+
+
+def test_who_is_refused_again_at_once_waits_longer_and_not_slower() -> None:
+    """Nothing was let through since the last refusal, so nobody knows whether the pace after it is right."""
+    cluster = Cluster(Provider())
+    gate = cluster.book.key(KEY).gate("m", cluster.now)
+    pauses = []
+    for _ in range(7):
+        cluster.say(news=(News(spot(), refused=True, pace=1200, age=0.01),))
+        pauses.append(gate.paused_until - cluster.now)
+        cluster.now = gate.paused_until + 0.02
+    assert pauses == pytest.approx([1, 2, 4, 8, 16, 30, 30])
+    assert gate.refusals == 7
+    assert gate.learned(cluster.now).adaptive == pytest.approx(600), "halved once"
+
+
+def test_a_few_refusals_hardly_slow_a_known_limit_down() -> None:
+    """Requests arrive less evenly than they are sent: one in a hundred is refused at a limit that was kept."""
+    cluster = Cluster(Erratic(every=100))
+    cluster.say(*asks(2000, requests_per_minute=1200))
+    cluster.run()
+    assert cluster.now - 100.0 == pytest.approx(2020 / 20 + 20, rel=0.1), "each of the 20 refusals costs the second's pause, and little more"
+
+
+def test_refusals_that_do_not_depend_on_the_pace_leave_a_tenth_of_a_known_limit() -> None:
+    cluster = Cluster(Erratic(every=10))
+    cluster.say(*asks(3000, requests_per_minute=6000))
+    cluster.run()
+    pauses, sent = len(cluster.provider.refused), len(cluster.provider.sent)
+    assert cluster.now - 100.0 < 1.01 * (pauses + sent / 10), "the pauses, and a tenth of the pace in between"
+
+
+@pytest.mark.parametrize("really", [300, 1500])
+def test_a_setting_that_allows_too_much_is_found_out(really: int) -> None:
+    """The provider counts its minutes strictly and says nothing but no."""
+    cluster = Cluster(Strict(limit=really))
+    cluster.say(*asks(really * 4, requests_per_minute=3000))
+    cluster.run()
+    refused, sent = len(cluster.provider.refused), len(cluster.provider.sent)
+    assert refused / sent < 0.1, f"{refused} of {sent}"
+    assert cluster.now - 100.0 < 4 * 60 / 0.7, "most of what is allowed is used"
 
 
 def test_a_known_limit_is_halved_however_little_was_asked() -> None:
