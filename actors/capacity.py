@@ -12,7 +12,8 @@ SHARE = 0.25
 """Of the cluster's memory, for each of the two pools; the rest belongs to Ray, the API and isolated steps."""
 FULL = 0.9
 """A pool grows when its members are this full on average, and shrinks when one fewer would not be."""
-TOO_BUSY = 0.85
+TOO_BUSY = 0.5
+"""Share of a core that an AgentActor may use on average: calls end in crowds, and what they have to compute waits for one core then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,12 @@ def _openai_compatible(credential: Credential, client: "httpx2.AsyncClient", nam
 def _openai_sdk(credential: Credential, client: "httpx2.AsyncClient", usual: str) -> Any:
     from openai import AsyncOpenAI
 
+    from runtime.agents.completions import send_as_given
+
     # Organization and project are headers the SDK would take from the environment.
     sdk = AsyncOpenAI(base_url=credential.base_url or usual, api_key=_key(credential) or "none", http_client=client, max_retries=0)
     sdk.organization = sdk.project = None
+    send_as_given(sdk)
     return sdk
 
 

@@ -134,7 +134,10 @@ def test_workflow_actors_follow_the_load(loads: list[int], active: int, needed: 
         ([100], [0.95], 2),
         ([100, 100], [0.95, 0.95], 2),
         ([100, 100], [0.95, 0.1], 2),
-        ([100, 100], [0.4, 0.3], 1),
+        ([100], [0.45], 1),
+        ([100], [0.55], 2),
+        ([100, 100], [0.4, 0.3], 2),
+        ([100, 100], [0.2, 0.2], 1),
     ],
 )
 def test_agent_actors_follow_load_and_processor(loads: list[int], busy: list[float], needed: int) -> None:
