@@ -117,8 +117,16 @@ async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict]:
 
 
 def ages(texts: list[tuple[int, str]]) -> list[float]:
-    """How old each piece was when it arrived, in ms; several pieces may have come as one text."""
-    return [(at - int(text[start : start + DIGITS])) / 1e6 for at, text in texts for start in range(0, len(text), DIGITS)]
+    """How old each piece was when the last of it arrived, in ms. Texts are cut elsewhere: several pieces come as one, and an end that might begin
+    a secret comes with the next.
+    """
+    found, rest = [], ""
+    for at, text in texts:
+        rest += text
+        while len(rest) >= DIGITS:
+            found.append((at - int(rest[:DIGITS])) / 1e6)
+            rest = rest[DIGITS:]
+    return found
 
 
 def points(values: list[float]) -> list[float]:
