@@ -44,6 +44,7 @@ wait_for() { # wait_for SECONDS WHAT COMMAND...
 
 start_daemon() {
     docker info >/dev/null 2>&1 && return
+    command -v dockerd >/dev/null || fail "no Docker daemon answers and dockerd is not installed (apt-get install docker.io docker-compose debootstrap)"
     say "starting dockerd"
     export DOCKER_HOST="unix://$work/docker.sock"
     # Without iptables: the build uses the host's network, ports are published by docker-proxy.
