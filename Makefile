@@ -12,6 +12,8 @@ SUM = $(shell cat $(1) pyproject.toml .ci/bootstrap.lock | sha256sum | cut -c1-1
 RUNTIME_STAMP = $(VENV)/.runtime-$(call SUM,requirements.lock)
 DEV_STAMP = $(VENV)/.dev-$(call SUM,requirements-dev.lock)
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --quiet
+# More than cores: tests wait for processes, sockets and databases more than they compute.
+WORKERS ?= 4
 TESTS := tests/unit tests/contract tests/api tests/examples tests/deploy
 EXAMPLE := examples/research_brief/workflow.yaml
 
@@ -30,8 +32,8 @@ up: $(RUNTIME_STAMP) ## Start the platform, run the main example before your eye
 down: $(RUNTIME_STAMP) ## Drain the platform and stop it
 	@$(BIN)/agentic down
 
-test: $(DEV_STAMP) ## The fast tests: unit, contract, API, examples, Ray (about ten minutes on two cores)
-	@$(BIN)/python -m pytest $(TESTS) -q -n 2 -m "not long"
+test: $(DEV_STAMP) ## The fast tests: unit, contract, API, examples, Ray (about eight minutes on two cores)
+	@$(BIN)/python -m pytest $(TESTS) -q -n $(WORKERS) -m "not long"
 	@$(BIN)/python -m pytest tests/ray -q -s -m "not long"
 
 check: lint types ## Lint, formatting, types and import rules

@@ -156,6 +156,9 @@ async def test_cancel_stops_what_is_in_flight(world: World) -> None:
     await world.send(run_id, MessageKind.CANCEL)
     host.nudge([run_id])
     assert (await world.end(run_id)).status == "canceled"
+    async with asyncio.timeout(10):
+        while not hands.stopped:  # noqa: ASYNC110 - it is told a moment after the commit that ends the run
+            await asyncio.sleep(0.001)
     assert hands.stopped == [(run_id, "a")]
 
 
