@@ -9,7 +9,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from actors.lifecycle import Urls, attached_environment, platform_files, start_p
 from bench import report
 from bench.engine import repeat
 from bench.http import HttpClient
+from bench.live import live_settings
 from bench.machine import description
 from bench.model_server import ModelServer
 from bench.workloads import WORKLOADS
@@ -33,15 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         model = stack.enter_context(ModelServer(seconds=1.0))
-        settings = Settings(
-            home=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentic-bench-"))),
-            api_port=free_port(),
-            run_mode="live",
-            runs_per_actor=6000,
-            openai_base_url=model.url,
-            openai_api_key="bench",
-            outbound_allow=["127.0.0.1"],
-        )
+        settings = live_settings(stack, model, runs_per_actor=6000, outbound_allow=["127.0.0.1"])
         urls = start_platform(settings)
         stack.callback(stop_platform, settings)
         rows, raw = measure(settings, urls, arguments.workloads)
@@ -90,15 +82,6 @@ def roots(settings: Settings) -> list[int]:
 def _row(way: str, line: dict[str, Any]) -> report.Row:
     workload = next(workload for workload in WORKLOADS if workload.key == line["workload"])
     return report.Row(workload, way, tuple(line["values"]), line["pss_mb"], line["cpu"], line["others"])
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ this process.
 import argparse
 import asyncio
 import json
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from pathlib import Path
 from statistics import quantiles
 
 import aiohttp
 import uvicorn
 
 from actors.lifecycle import start_platform, stop_platform
-from bench.__main__ import free_port
+from bench.live import live_settings
 from bench.machine import description
 from bench.model_server import DIGITS, ModelServer
 from runtime.api.app import build_app
@@ -44,13 +42,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         model = stack.enter_context(ModelServer(seconds=SECONDS))
-        settings = Settings(
-            home=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentic-bench-"))),
-            api_port=free_port(),
-            run_mode="live",
-            openai_base_url=model.url,
-            openai_api_key="bench",
-        )
+        settings = live_settings(stack, model)
         if arguments.ray:
             url = start_platform(settings).api
             stack.callback(stop_platform, settings)

@@ -7,20 +7,17 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 from actors.lifecycle import start_platform, stop_platform
-from bench.__main__ import free_port
 from bench.http import HttpClient
+from bench.live import live_settings
 from bench.machine import description
 from bench.model_server import ModelServer
 from runtime.limit_settings import ProviderLimits
-from runtime.settings import Settings
 
 FLOW = {
     "name": "limited-bench",
@@ -43,14 +40,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         model = stack.enter_context(ModelServer(seconds=1.0, rate=arguments.rate))
-        settings = Settings(
-            home=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentic-bench-"))),
-            api_port=free_port(),
-            run_mode="live",
-            openai_base_url=model.url,
-            openai_api_key="bench",
-            provider_limits={"openai": ProviderLimits(requests_per_minute=arguments.rate)},
-        )
+        settings = live_settings(stack, model, provider_limits={"openai": ProviderLimits(requests_per_minute=arguments.rate)})
         url = start_platform(settings).api
         stack.callback(stop_platform, settings)
         seconds, count = asyncio.run(run(url, (settings.home / "api-key").read_text().strip(), arguments.items))
