@@ -4,16 +4,13 @@ The SDK walks through every parameter and message with the type hints of each at
 completions have neither, so the same is sent (a test compares them), and an eighth of a call's CPU is saved.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from openai import AsyncStream, NotGiven, Omit, not_given
+from openai import AsyncOpenAI, AsyncStream, NotGiven, Omit, not_given
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
-
-def send_as_given(sdk: "AsyncOpenAI") -> None:
+def send_as_given(sdk: AsyncOpenAI) -> None:
     """Have `sdk.chat.completions.create` send its parameters as they are."""
 
     async def create(*, timeout: Any = not_given, extra_headers: Any = None, extra_body: Any = None, **parameters: Any) -> Any:

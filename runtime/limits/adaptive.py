@@ -66,24 +66,21 @@ class Adaptive:
         self._uncut: float | None = None
         """The pace that the last refusal has cut by the share that was refused; None when it has halved it."""
         self._floor = FLOOR
-        self._passed = True
-        """Whether anything that was sent after the request that was refused last was answered."""
-        self._refused_sent_at = 0.0
+        self._answered_sent_at, self._refused_sent_at = 0.0, -1.0
+        """When the latest request that was answered was sent, and the latest that was refused."""
         self._refused_at = 0.0
         self._grown_at = 0.0
 
     def answered(self, sent_at: float) -> None:
         """A request that was sent then was not refused."""
-        self._passed |= sent_at > self._refused_sent_at
+        self._answered_sent_at = max(self._answered_sent_at, sent_at)
 
     def refused(self, sent_at: float, pace: float, known: float | None, share: float, now: float) -> Verdict:
         """A request that was sent then was refused; `pace`: how many a minute went out; `known`: how many were thought to be allowed; `share`:
         of the requests sent lately, how many of them were refused, 0 to 1.
         """
-        if sent_at > self._refused_sent_at:
-            passed, self._passed, self._refused_sent_at = self._passed, False, sent_at
-        else:
-            passed = self._passed
+        passed = self._answered_sent_at > self._refused_sent_at
+        self._refused_sent_at = max(self._refused_sent_at, sent_at)
         if self.limit is not None and sent_at <= self._refused_at:
             if self._uncut is not None:
                 self.limit = min(self.limit, max(self._floor, self._uncut * (1 - share / 2)))
@@ -92,7 +89,7 @@ class Adaptive:
         if self.limit is not None and not passed:
             return "still"
         self._floor = FLOOR if known is None else min(known, max(FLOOR, FLOOR_SHARE * known))
-        before = self.limit if self.limit is not None or known is None else known
+        before = known if self.limit is None else self.limit
         self._uncut = None
         if known is not None and before is not None and before >= KEPT * known:
             self._uncut = self.ceiling = before

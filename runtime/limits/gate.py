@@ -90,7 +90,8 @@ class Gate:
         if verdict != "known":
             self._patience = min(MAX_PATIENCE, self._patience * 2) if verdict == "still" else DEFAULT_PAUSE
         # A provider that names a time and then refuses again does not know it either.
-        self.pause(after if after is not None and verdict != "still" else max(after or 0.0, self._patience), now)
+        least = self._patience if after is None or verdict == "still" else 0.0
+        self.pause(max(after or 0.0, least), now)
 
     def answered(self, sent_at: float) -> None:
         """A request that was sent then was not refused."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -36,6 +37,13 @@ ANSWER = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
 }
+CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+CHUNKS = [
+    CHUNK | {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "ye"}, "finish_reason": None}]},
+    CHUNK | {"choices": [{"index": 0, "delta": {"content": "s"}, "finish_reason": "stop"}]},
+    CHUNK | {"choices": [], "usage": ANSWER["usage"]},
+]
+STREAMED = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in CHUNKS) + "data: [DONE]\n\n"
 ASKED: list[ModelMessage] = [ModelRequest(parts=[SystemPromptPart("be brief"), UserPromptPart("the question, with ü")])]
 TALK: list[ModelMessage] = [
     *ASKED,
@@ -72,7 +80,7 @@ async def seen(messages: list[ModelMessage], settings: Any, parameters: ModelReq
         headers = {name: value for name, value in request.headers.items() if not name.startswith("x-stainless")}
         requests.append((request.method, str(request.url), headers, json.loads(await request.aread()), request.extensions.get("timeout")))
         if stream and status == 200:
-            return httpx2.Response(200, text="data: [DONE]\n\n", headers={"Content-Type": "text/event-stream"})
+            return httpx2.Response(200, text=STREAMED, headers={"Content-Type": "text/event-stream"})
         return httpx2.Response(status, json=ANSWER if status == 200 else {"error": {"message": "no", "code": "bad"}})
 
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
@@ -83,13 +91,13 @@ async def seen(messages: list[ModelMessage], settings: Any, parameters: ModelReq
         try:
             if stream:
                 async with model.request_stream(messages, settings, parameters) as streamed:
-                    found: Any = [event async for event in streamed]
+                    events: Any = [event async for event in streamed]
+                    found: Any = ("answered", events, streamed.usage, streamed.finish_reason)
             else:
-                found = dataclasses.replace(await model.request(messages, settings, parameters), timestamp=None)  # type: ignore[arg-type]
+                said = await model.request(messages, settings, parameters)
+                found = ("answered", dataclasses.replace(said, timestamp=datetime.fromtimestamp(0, UTC)))
         except ModelHTTPError as error:
-            found = (error.status_code, error.body)
-        except Exception as error:  # noqa: BLE001 - an empty stream is one
-            found = repr(error)
+            found = ("refused", error.status_code, error.body)
     return requests, found
 
 
@@ -99,4 +107,5 @@ async def seen(messages: list[ModelMessage], settings: Any, parameters: ModelReq
 async def test_the_same_goes_out(messages: list[ModelMessage], settings: Any, parameters: ModelRequestParameters, *, stream: bool, status: int) -> None:
     usual = await seen(messages, settings, parameters, as_given=False, stream=stream, status=status)
     assert len(usual[0]) == 1
+    assert usual[1][0] == ("answered" if status == 200 else "refused")
     assert await seen(messages, settings, parameters, as_given=True, stream=stream, status=status) == usual

@@ -44,7 +44,7 @@ class Provider:
 
 @dataclass
 class Erratic(Provider):
-    """Refuses every so manieth request, however slowly they come."""
+    """Refuses one request of `every`, however slowly they come."""
 
     every: int = 10
 
